@@ -1,7 +1,6 @@
 """Charts of load runs and benchmarks, drawn by matplotlib as SVG."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,23 +9,14 @@ import matplotlib as mpl
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
+from loadtests.bench.statistics import MedianRange
+
 if TYPE_CHECKING:
     from loadtests.soak.sampling import Sample
 
 _MIB = 1024 * 1024
 _TABLES = 5
 mpl.rcParams.update({"svg.hashsalt": "gatepass", "svg.fonttype": "none", "axes.spines.top": False})
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One bar of a chart, with its lowest and highest round."""
-
-    label: str
-    value: float
-    low: float
-    high: float
-    ours: bool
 
 
 def draw_sweep(steps: Sequence[Mapping[str, Any]], knee: int | None, path: Path) -> None:
@@ -49,8 +39,8 @@ def draw_sweep(steps: Sequence[Mapping[str, Any]], knee: int | None, path: Path)
     save(figure, path)
 
 
-def draw_costs(groups: Mapping[str, Sequence[Bar]], title: str, path: Path) -> None:
-    """Draw a horizontal bar for each contender, in groups with headings, with its lowest and highest round."""
+def draw_costs(groups: Mapping[str, Mapping[str, MedianRange]], path: Path) -> None:
+    """Draw a bar for the cost of each contender, by label in groups with headings; ours are green."""
     figure, panels = plt.subplots(
         len(groups),
         1,
@@ -60,17 +50,17 @@ def draw_costs(groups: Mapping[str, Sequence[Bar]], title: str, path: Path) -> N
         squeeze=False,
         sharex=True,
     )
-    figure.suptitle(title)
+    figure.suptitle("What it costs to check the access token of a request")
     for axes, (heading, bars) in zip(panels[:, 0], groups.items(), strict=True):
-        values = [bar.value for bar in bars]
-        ranges = [[bar.value - bar.low for bar in bars], [bar.high - bar.value for bar in bars]]
-        colors = ["tab:green" if bar.ours else "tab:gray" for bar in bars]
-        axes.barh([bar.label for bar in bars], values, xerr=ranges, color=colors)
+        found = list(bars.values())
+        ranges = [[one.median - one.low for one in found], [one.high - one.median for one in found]]
+        colors = ["tab:green" if label.startswith("Gatepass") else "tab:gray" for label in bars]
+        axes.barh(list(bars), [one.median for one in found], xerr=ranges, color=colors)
         axes.set_title(heading, loc="left", fontsize="medium")
         axes.invert_yaxis()
         axes.spines["right"].set_visible(False)
-        for position, bar in enumerate(bars):
-            axes.annotate(f"{bar.value:.1f}", (bar.high, position), (4, 0), textcoords="offset points", va="center")
+        for position, one in enumerate(found):
+            axes.annotate(f"{one.median:.1f}", (one.high, position), (4, 0), textcoords="offset points", va="center")
     panels[-1, 0].set_xlabel("processor time for each request, microseconds")
     save(figure, path)
 

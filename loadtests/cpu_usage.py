@@ -1,5 +1,6 @@
 """Processor time, in seconds, of locust, of each part of the stack, and of everything else on the machine."""
 
+from contextlib import suppress
 from typing import Final
 
 import psutil
@@ -7,58 +8,41 @@ import psutil
 LOCUST: Final = "locust"
 OTHERS: Final = "other programs"
 PARTS: Final = {
-    "issuer": ("-m", "issuer"),
-    "verifier": ("-m", "verifier"),
-    "application": ("stack.sample_app",),
-    "gateway (Envoy)": ("envoy",),
-    "PostgreSQL": ("postgres",),
+    "issuer": "-m issuer",
+    "verifier": "-m verifier",
+    "application": "stack.sample_app",
+    "gateway (Envoy)": "envoy",
+    "PostgreSQL": "postgres",
 }
-"""A part of the stack, and words of the command line of its processes."""
+"""A part of the stack, and what the command lines of its processes contain."""
 
 
 def cpu_seconds(stack_pid: int | None) -> dict[str, float]:
     """Return the processor time used so far, by part; without our own stack only locust and the rest."""
-    used = dict.fromkeys((LOCUST, *(PARTS if stack_pid is not None else ())), 0.0)
-    used[LOCUST] = _seconds(psutil.Process())
-    for part, processes in stack_processes(stack_pid).items():
-        used[part] += sum(map(_seconds, processes))
+    used = {LOCUST: _seconds(psutil.Process())}
+    if stack_pid is not None:
+        used |= dict.fromkeys(PARTS, 0.0)
+        used |= {part: sum(map(_seconds, processes)) for part, processes in stack_processes(stack_pid).items()}
     machine = psutil.cpu_times()
     busy = sum(machine) - machine.idle - getattr(machine, "iowait", 0.0) - getattr(machine, "guest", 0.0)
     return used | {OTHERS: busy - sum(used.values())}
 
 
-def used_between(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
-    """Return the difference by part. A part whose process ended in between counts from zero."""
-    return {part: max(0.0, seconds - before.get(part, 0.0)) for part, seconds in after.items()}
-
-
-def stack_processes(stack_pid: int | None) -> dict[str, list[psutil.Process]]:
-    """Return the running processes of each part of the stack."""
+def stack_processes(stack_pid: int) -> dict[str, list[psutil.Process]]:
+    """Return the running processes of each part of the stack; none if it has exited."""
     found: dict[str, list[psutil.Process]] = {}
-    for process in _descendants(stack_pid):
-        if part := _part_of(process):
-            found.setdefault(part, []).append(process)
+    with suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(stack_pid).children(recursive=True):
+            with suppress(psutil.Error):
+                line = " ".join(process.cmdline())
+                for part, words in PARTS.items():
+                    if words in line:
+                        found.setdefault(part, []).append(process)
+                        break
     return found
 
 
-def _descendants(stack_pid: int | None) -> list[psutil.Process]:
-    try:
-        return [] if stack_pid is None else psutil.Process(stack_pid).children(recursive=True)
-    except psutil.NoSuchProcess:  # the stack has exited, which the failed responses show
-        return []
-
-
-def _part_of(process: psutil.Process) -> str | None:
-    try:
-        line = " ".join(process.cmdline())
-    except psutil.Error:
-        return None
-    return next((part for part, words in PARTS.items() if " ".join(words) in line), None)
-
-
 def _seconds(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-    except psutil.Error:
-        return 0.0
-    return float(times.user + times.system)
+    with suppress(psutil.Error):
+        return float(sum(process.cpu_times()[:2]))
+    return 0.0

@@ -16,8 +16,8 @@ from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
-from loadtests.cpu_usage import cpu_seconds, used_between
-from loadtests.scenarios import SCENARIOS
+from loadtests.cpu_usage import cpu_seconds
+from loadtests.scenarios import NO_SCENARIO, SCENARIOS
 from loadtests.thresholds import all_met, evaluate, to_markdown
 
 _PROGRESS_SECONDS: Final = 5.0
@@ -29,7 +29,7 @@ class Recorder:
     def __init__(self) -> None:
         self.failures: Counter[tuple[str, str]] = Counter()
         self.kids: set[str] = set()
-        self._stack_pid: int | None = None
+        self.stack_pid: int | None = None
         self._measuring_since = time.monotonic()
         self._cpu_before: dict[str, float] = {}
 
@@ -38,19 +38,15 @@ class Recorder:
         """Return the seconds since measuring started."""
         return time.monotonic() - self._measuring_since
 
-    def start(self, stack_pid: int | None) -> None:
-        """Measure the processor time of the stack with this process id, from now on."""
-        self._stack_pid = stack_pid
-        self.start_measuring()
-
     def start_measuring(self, **_: Any) -> None:
         """Restart the clock and the processor time: all users are there."""
         self._measuring_since = time.monotonic()
-        self._cpu_before = cpu_seconds(self._stack_pid)
+        self._cpu_before = cpu_seconds(self.stack_pid)
 
     def cpu_used(self) -> dict[str, float]:
-        """Return core-seconds by part since measuring started."""
-        return used_between(self._cpu_before, cpu_seconds(self._stack_pid))
+        """Return core-seconds by part since measuring started, at least 0: a process may have ended meanwhile."""
+        now = cpu_seconds(self.stack_pid)
+        return {part: max(0.0, seconds - self._cpu_before.get(part, 0.0)) for part, seconds in now.items()}
 
     def count_failure(self, name: str, exception: BaseException | None, **_: Any) -> None:
         """Count a wrong response by operation and failure."""
@@ -74,7 +70,8 @@ def _add_options(parser: LocustArgumentParser) -> None:
 
 
 def _start(environment: Environment, **_: Any) -> None:
-    RECORDER.start(options_of(environment).stack_pid)
+    RECORDER.stack_pid = options_of(environment).stack_pid
+    RECORDER.start_measuring()
     gevent.spawn(_print_progress, environment)
 
 
@@ -84,17 +81,13 @@ def _apply_thresholds(environment: Environment, **_: Any) -> None:
     operations = {entry.name: entry for entry in stats.entries.values()}
     # With several locust processes, the one that collects the statistics receives no single requests.
     failures = max(RECORDER.failures.total(), stats.total.num_failures)
-    results = evaluate(operations, failures, len(RECORDER.kids), SCENARIOS.get(options.scenario))
+    results = evaluate(operations, failures, len(RECORDER.kids), SCENARIOS.get(options.scenario, NO_SCENARIO))
     environment.process_exit_code = 0 if all_met(results) else 1
     table, cpu = to_markdown(results, RECORDER.seconds), _describe(RECORDER.cpu_used())
-    _print("", table, "", cpu, *_failure_lines())
+    counts = [(*failure, count) for failure, count in RECORDER.failures.most_common()]
+    _print("", table, "", cpu, *(f"failure: {count:,} x {name}: {what}" for name, what, count in counts[:20]))
     if options.results is not None:
-        document = {
-            "results": [asdict(result) for result in results],
-            "table": table,
-            "cpu": cpu,
-            "failures": [[name, failure, count] for (name, failure), count in RECORDER.failures.most_common()],
-        }
+        document = {"results": [asdict(one) for one in results], "table": table, "cpu": cpu, "failures": counts}
         options.results.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
@@ -108,10 +101,6 @@ def options_of(environment: Environment) -> argparse.Namespace:
 def _describe(cpu: dict[str, float]) -> str:
     parts = sorted(cpu.items(), key=lambda item: -item[1])
     return "core-seconds used: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts)
-
-
-def _failure_lines() -> list[str]:
-    return [f"failure: {count:,} x {name}: {failure}" for (name, failure), count in RECORDER.failures.most_common(20)]
 
 
 def _print_progress(environment: Environment) -> None:

@@ -46,6 +46,9 @@ class Scenario:
     min_seconds: float = 2.0
 
 
+NO_SCENARIO: Final = Scenario("", 0.0, ())
+"""Of a run of locust itself, from which nothing in particular is demanded."""
+
 SCENARIOS: Final = {
     "typical": Scenario("TypicalUser", 5.0, (*AUTH, CALL)),
     "steady-calls": Scenario("SteadyCaller", 1.0, (CALL,)),

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +69,14 @@ class Sweep(LoadTestShape):
 
 
 def _report(environment: Environment, steps: Sequence[Step]) -> None:
-    folder, knee = options_of(environment).sweep_folder, find_knee(steps)
+    folder, knee, figures = options_of(environment).sweep_folder, find_knee(steps), [asdict(step) for step in steps]
     with (folder / "sweep.csv").open("w", encoding="ascii", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([field.name for field in fields(Step)])
-        writer.writerows([list(asdict(step).values()) for step in steps])
-    document = {"knee": asdict(knee), "steps": [asdict(step) for step in steps]}
+        writer = csv.DictWriter(file, figures[0])
+        writer.writeheader()
+        writer.writerows(figures)
+    document = {"knee": asdict(knee), "steps": figures}
     (folder / "sweep.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
-    draw_sweep([asdict(step) for step in steps], knee.users, folder / "sweep.svg")
+    draw_sweep(figures, knee.users, folder / "sweep.svg")
 
 
 def _set_exit_status(environment: Environment, **_: Any) -> None:

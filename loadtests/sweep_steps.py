@@ -4,6 +4,7 @@ A step counts as served if each user gets at least nine tenths of the first step
 nothing failed, not even while its users arrived. The knee is the last step before the first that is not served.
 """
 
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -68,10 +69,10 @@ def parse_steps(text: str) -> tuple[int, ...]:
     """Return growing numbers of users from `N,N,…`.
 
     Raises:
-        ValueError: the text is something else.
+        ArgumentTypeError: the text is something else.
     """
     numbers = text.split(",")
     steps = tuple(int(number) for number in numbers if number.isdecimal())
     if len(steps) < len(numbers) or steps[0] < 1 or list(steps) != sorted(set(steps)):
-        raise ValueError(f"steps must be growing numbers of users, such as 100,250,500; not {text!r}")
+        raise ArgumentTypeError(f"steps must be growing numbers of users, such as 100,250,500; not {text!r}")
     return steps

@@ -1,13 +1,10 @@
-"""The one-machine stack for a load run, with ports and a state folder of its own that are removed afterwards."""
+"""The target of a load run: mostly the one-machine stack, with ports and a state folder of its own."""
 
 import os
-import re
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from loadtests import seed
-from loadtests.bench.processes import ROOT, ProcessError, Running, free_ports, running
+from loadtests.processes import Running, free_ports, run, running
 
 _PORTS: Final = ("GATEWAY_PORT", "ISSUER_PORT", "ISSUER_ADMIN_PORT", "VERIFIER_PORT", "VERIFIER_ADMIN_PORT")
 _START_SECONDS: Final = 90.0
-_STOP_SECONDS: Final = 10.0
 _COMMAND_SECONDS: Final = 600.0
 _READY: Final = "gatepass: ready: "
 
@@ -28,6 +24,34 @@ _READY: Final = "gatepass: ready: "
 SETTINGS: Final = {"ISSUER_TRUSTED_PROXY_HOPS": "1"}
 # The shortest cache time of a key set, so that a new key signs two minutes after its publication.
 ROTATION_SETTINGS: Final = {"ISSUER_JWKS_MAX_AGE_SECONDS": "10"}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTarget:
+    """The target of a run.
+
+    Attributes:
+        gateway, issuer: base URLs.
+        accounts: number of seeded accounts; with 0 each user registers.
+        password_file: their password.
+        stack_pid: process id of our own stack.
+    """
+
+    gateway: str
+    issuer: str
+    accounts: int
+    password_file: Path
+    stack_pid: int | None = None
+
+    def locust_command(self, files: str, call: str, think_seconds: float) -> list[str]:
+        """Return the command of locust with these locustfiles, and with `call` as the path behind the gateway."""
+        command = [sys.executable, "-m", "locust", "--headless", "--only-summary", "--loglevel", "WARNING"]
+        command += ["-f", files, "--host", self.gateway, "--issuer", self.issuer, "--call", call]
+        command += ["--think", f"{think_seconds:g}", "--accounts", str(self.accounts)]
+        command += ["--password-file", str(self.password_file)]
+        if self.stack_pid is not None:
+            command += ["--stack-pid", str(self.stack_pid), "--client-ips"]
+        return command
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,76 +67,43 @@ class Testbed:
         return f"http://127.0.0.1:{self.ports[port]}"
 
     @property
-    def database_url(self) -> str:
-        """Return the connection URL that the stack wrote for the issuer.
+    def issuer_settings(self) -> dict[str, str]:
+        """Return the settings that the stack wrote for the issuer, as `export NAME=VALUE` for a shell."""
+        words = shlex.split((self.home / "issuer.env").read_text(encoding="utf-8"))
+        return dict(word.split("=", 1) for word in words if word != "export")
 
-        Raises:
-            ProcessError: it wrote none.
-        """
-        settings = (self.home / "issuer.env").read_text(encoding="utf-8")
-        found = re.search(r"^export ISSUER_DATABASE_URL=(.*)$", settings, re.MULTILINE)
-        if found is None:
-            raise ProcessError("issuer.env has no ISSUER_DATABASE_URL")
-        return shlex.split(found[1])[0]
+    def seeded(self, accounts: int) -> LoadTarget:
+        """Import so many accounts with a new password; return the target that has them."""
+        password_file = self.home / "password"
+        password = seed.write_password(password_file)
+        if accounts:
+            self.import_accounts(range(accounts), password)
+        gateway, issuer = self.url("GATEWAY_PORT"), self.url("ISSUER_PORT")
+        return LoadTarget(gateway, issuer, accounts, password_file, self.process.pid)
 
     def import_accounts(self, numbers: Iterable[int], password: str) -> None:
-        """Import the seeded accounts with these numbers.
-
-        Raises:
-            ProcessError: some lines were rejected.
-        """
+        """Import the seeded accounts with these numbers."""
         file = self.home / "accounts.jsonl"
         seed.write_accounts(numbers, password, file)
         self.run_issuer("users", "import", str(file))
 
-    def rotate_key(self) -> None:
-        """Publish the next signing key; the issuer begins to sign with it when every verifier has fetched it.
-
-        Raises:
-            ProcessError: the key could not be made.
-        """
-        self.run_issuer("keys", "rotate")
-
     def run_issuer(self, *arguments: str) -> str:
-        """Run a command of the issuer with the settings that the stack wrote for it; return its output.
-
-        Raises:
-            ProcessError: it failed.
-        """
-        script = '. "$1" && shift && exec "$@"'
-        shell = ["sh", "-c", script, "sh", str(self.home / "issuer.env")]
-        finished = subprocess.run(  # noqa: S603 - the command is written here
-            [*shell, sys.executable, "-m", "issuer", *arguments],
-            cwd=ROOT,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            timeout=_COMMAND_SECONDS,
-            check=False,
-        )
-        if finished.returncode:
-            command = " ".join(arguments[:2])
-            raise ProcessError(f"issuer {command} ended with {finished.returncode}: {finished.stderr}")
-        return finished.stdout
+        """Run a command of the issuer with the settings of the stack; return its output."""
+        environment = clean_environment(self.issuer_settings)
+        return run([sys.executable, "-m", "issuer", *arguments], timeout=_COMMAND_SECONDS, environment=environment)
 
 
 @contextmanager
 def running_testbed(out: Path, more: Mapping[str, str] | None = None) -> Iterator[Testbed]:
-    """Run a stack with `more` settings below `out` until the block ends. Its logs stay in `out/logs`.
-
-    Raises:
-        ProcessError: it did not start; with the end of its log.
-    """
+    """Run a stack with `more` settings below `out` until the block ends. Its logs stay in `out/logs`."""
     home = Path(tempfile.mkdtemp(prefix="stack-", dir=out))
     ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
     settings = SETTINGS | dict(more or {})
     settings |= {"GATEPASS_HOME": str(home), **{name: str(port) for name, port in ports.items()}}
     log = out / "stack.log"
-    command = [sys.executable, "-m", "stack"]
-    environment = clean_environment(settings)
     try:
-        with running(command, cores=None, environment=environment, log=log, stop_seconds=_STOP_SECONDS) as process:
-            _wait_until_ready(process, log)
+        with running([sys.executable, "-m", "stack"], environment=clean_environment(settings), log=log) as process:
+            process.wait_until(lambda: _READY in log.read_text(encoding="utf-8", errors="replace"), _START_SECONDS)
             yield Testbed(process, home, ports)
     finally:
         shutil.rmtree(out / "logs", ignore_errors=True)
@@ -130,12 +121,3 @@ def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
         if not name.startswith(foreign) and not name.lower().endswith("_proxy")
     }
     return inherited | dict(more or {})
-
-
-def _wait_until_ready(process: Running, log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while _READY not in log.read_text(encoding="utf-8", errors="replace"):
-        process.ensure_alive()
-        if time.monotonic() > deadline:
-            raise ProcessError(f"the stack is not ready after {_START_SECONDS:.0f} s: see {log}")
-        time.sleep(0.1)

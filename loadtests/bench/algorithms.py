@@ -5,19 +5,21 @@ the other benchmark measures it, with RS256.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1
+from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 
-from shared.base64url import encode
+from loadtests.bench.fixtures import AUDIENCE, ISSUER, claims
+from shared.access_token import MIN_KEY_BITS, TOKEN_TYPE
 from shared.command_line import add_version
 from shared.jwks import JwkSet, PublicKey
 from verifier.decision.keyset import TrustedKeys
@@ -28,9 +30,13 @@ from verifier.profile_file import read_profile
 from verifier.subrequest.authorizer import Authorizer
 from verifier.subrequest.decision_cache import DecisionCache
 
-ISSUER: Final = "https://issuer.gatepass.example"
-AUDIENCE: Final = "gatepass"
-Sign = Callable[[bytes], bytes]
+_NEW_KEY: Final[dict[str, Callable[[], Any]]] = {
+    "RS256": partial(generate_rsa_key, 65537, MIN_KEY_BITS),
+    "PS256": partial(generate_rsa_key, 65537, MIN_KEY_BITS),
+    "ES256": partial(generate_ec_key, SECP256R1()),
+    "ES384": partial(generate_ec_key, SECP384R1()),
+    "EdDSA": Ed25519PrivateKey.generate,
+}
 
 
 def main() -> int:
@@ -40,7 +46,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=400, help="new tokens of each algorithm and round")
     add_version(parser)
     arguments = parser.parse_args()
-    cases = {name: _Case(name, arguments.tokens) for name in ("RS256", "PS256", "ES256", "ES384", "EdDSA")}
+    cases = {name: _Case(name, arguments.tokens) for name in _NEW_KEY}
     seconds: dict[str, list[float]] = {name: [] for name in ["cached", *cases]}
     for _ in range(arguments.rounds):
         for name, case in cases.items():
@@ -57,15 +63,16 @@ class _Case:
     """An authorizer with one key, and tokens that it accepts."""
 
     def __init__(self, algorithm: str, tokens: int) -> None:
-        sign, material = _key(algorithm)
+        private = _NEW_KEY[algorithm]()
         profile = read_profile({"algorithms": [algorithm]})
         policy = Policy("default", frozenset({ISSUER}), frozenset({AUDIENCE}), profiles={ISSUER: profile})
         self._configuration = Configuration({"default": policy}, {})
         cache = DecisionCache(10 * tokens, 2**28)
         self._authorizer = Authorizer(self._configuration, realm="r", metrics=Metrics(), cache=cache)
-        key = PublicKey("k", material, frozenset({algorithm}))
+        key = PublicKey("k", private.public_key(), frozenset({algorithm}))
         self._authorizer.replace_keys(TrustedKeys.from_issuers({ISSUER: JwkSet({"k": key}, {})}))
-        self._tokens = [b"Bearer " + _token(algorithm, sign) for _ in range(tokens)]
+        header = {"kid": "k", "typ": TOKEN_TYPE}
+        self._tokens = [b"Bearer " + jwt.encode(claims(), private, algorithm, header).encode() for _ in range(tokens)]
 
     def new_tokens(self) -> float:
         """Return the seconds of processor time of one decision about a token that is not cached."""
@@ -82,45 +89,6 @@ class _Case:
             if not authorize(b"/verify", credentials).startswith(b"HTTP/1.1 200"):
                 sys.exit("a valid token was rejected: no result")
         return (time.process_time() - started) / len(self._tokens)
-
-
-def _token(algorithm: str, sign: Sign) -> bytes:
-    now = int(time.time())
-    claims: Mapping[str, Any] = {
-        "iss": ISSUER,
-        "sub": str(uuid.uuid4()),
-        "aud": AUDIENCE,
-        "exp": now + 3600,
-        "iat": now,
-        "jti": str(uuid.uuid4()),
-        "client_id": "gatepass",
-        "scope": "profile",
-        "auth_time": now,
-        "sid": str(uuid.uuid4()),
-    }
-    header = {"alg": algorithm, "kid": "k", "typ": "at+jwt"}
-    data = ".".join(encode(json.dumps(part).encode()) for part in (header, claims)).encode()
-    return data + b"." + encode(sign(data)).encode()
-
-
-def _key(algorithm: str) -> tuple[Sign, Any]:
-    """Return the function that signs, and the public key."""
-    if algorithm in ("RS256", "PS256"):
-        private = rsa.generate_private_key(65537, 2048)
-        pss = padding.PSS(padding.MGF1(SHA256()), padding.PSS.DIGEST_LENGTH)
-        scheme = padding.PKCS1v15() if algorithm == "RS256" else pss
-        return lambda data: private.sign(data, scheme, SHA256()), private.public_key()
-    if algorithm == "EdDSA":
-        edwards = ed25519.Ed25519PrivateKey.generate()
-        return edwards.sign, edwards.public_key()
-    curve = ec.generate_private_key(ec.SECP256R1() if algorithm == "ES256" else ec.SECP384R1())
-    hashed, size = (SHA256(), 32) if algorithm == "ES256" else (SHA384(), 48)
-
-    def sign(data: bytes) -> bytes:
-        r, s = decode_dss_signature(curve.sign(data, ec.ECDSA(hashed)))
-        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
-
-    return sign, curve.public_key()
 
 
 if __name__ == "__main__":

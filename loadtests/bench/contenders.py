@@ -82,16 +82,6 @@ def _verifier(**settings: str) -> Server:
     return Server(("${python}", "-m", "verifier"), "verifier.toml", environment=environment)
 
 
-def _uvicorn(app: str) -> Server:
-    options = ("--http", "httptools", "--loop", "uvloop", "--no-access-log", "--log-level", "warning")
-    environment = {
-        "BENCHMARK_JWKS_FILE": "${jwks}",
-        "BENCHMARK_ISSUER": "${issuer}",
-        "BENCHMARK_AUDIENCE": "${audience}",
-    }
-    return Server(("${python}", "-m", "uvicorn", app, "--port", "${port}", *options), environment=environment)
-
-
 _NGINX_204: Final = _nginx("nginx_204.conf")
 _AUTH_REQUEST: Final = _nginx("nginx_auth_request.conf")
 _VERIFIER: Final = _verifier()
@@ -115,7 +105,15 @@ _OATHKEEPER: Final = Server(
 _OAUTH2_PROXY: Final = Server(("${oauth2_proxy}", "--config", "${config}"), "oauth2_proxy.cfg")
 _NO_TYPE: Final = ("05-type/*", "03-header/type-member-[7-9]", "03-header/type-member-1[0-3]")
 _LACKING_CLAIMS: Final = frozenset({"no iat", "no jti", "no sub", "no client_id"})
-_STARLETTE: Final = _uvicorn("loadtests.bench.starlette_app:app")
+_UVICORN_OPTIONS: Final = ("--http", "httptools", "--loop", "uvloop", "--no-access-log", "--log-level", "warning")
+_STARLETTE: Final = Server(
+    ("${python}", "-m", "uvicorn", "loadtests.bench.starlette_app:app", "--port", "${port}", *_UVICORN_OPTIONS),
+    environment={
+        "BENCHMARK_JWKS_FILE": "${jwks}",
+        "BENCHMARK_ISSUER": "${issuer}",
+        "BENCHMARK_AUDIENCE": "${audience}",
+    },
+)
 
 CONTENDERS: Final = (
     Contender("nginx-204", "no check: nginx return 204", (_NGINX_204,), verifies=False, half_load=True),

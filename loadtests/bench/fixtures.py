@@ -51,7 +51,7 @@ class Fixtures:
 def make_fixtures(directory: Path) -> Fixtures:
     """Sign the tokens (about a second) and write the files into `directory`."""
     key = generate_private_key(65537, MIN_KEY_BITS)
-    valid = tuple(_sign(key, _claims()) for _ in range(TOKENS))
+    valid = tuple(_sign(key, claims()) for _ in range(TOKENS))
     jwks, public_key, tokens = (directory / name for name in ("jwks.json", "public.pem", "tokens.txt"))
     jwks.write_bytes(format_jwks([key.public_key()]))
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -60,7 +60,7 @@ def make_fixtures(directory: Path) -> Fixtures:
     return Fixtures(jwks, public_key, tokens, valid, _invalid_tokens(key, valid[0]), _invalid_for_hardened(key))
 
 
-def _claims(**changes: Any) -> dict[str, Any]:
+def claims(**changes: Any) -> dict[str, Any]:
     """Return the claims of a registered user's token as the issuer writes it (contract A)."""
     now = int(time.time())
     return {
@@ -83,22 +83,22 @@ def _invalid_tokens(key: RSAPrivateKey, valid: str) -> dict[str, str]:
     hour_ago = now - 3600
     other_key = generate_private_key(65537, MIN_KEY_BITS)
     head, body, signature = valid.split(".")
-    other_body = _sign(key, _claims()).split(".")[1]
+    other_body = _sign(key, claims()).split(".")[1]
     return {
         "a tampered signature": f"{head}.{body}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}",
         "tampered claims": f"{head}.{other_body}.{signature}",
-        "another's key under our kid": _sign(other_key, _claims(), kid=thumbprint(key.public_key())),
-        "an expired token": _sign(key, _claims(exp=hour_ago, iat=hour_ago - 600)),
-        "another issuer": _sign(key, _claims(iss="https://elsewhere.example")),
-        "another audience": _sign(key, _claims(aud="elsewhere")),
+        "another's key under our kid": _sign(other_key, claims(), kid=thumbprint(key.public_key())),
+        "an expired token": _sign(key, claims(exp=hour_ago, iat=hour_ago - 600)),
+        "another issuer": _sign(key, claims(iss="https://elsewhere.example")),
+        "another audience": _sign(key, claims(aud="elsewhere")),
     }
 
 
 def _invalid_for_hardened(key: RSAPrivateKey) -> dict[str, str]:
     """Return tokens with a valid signature but without a required claim, or of another type."""
     names = ("exp", "iat", "jti", "sub", "client_id")
-    lacking = {f"no {name}": _sign(key, {k: v for k, v in _claims().items() if k != name}) for name in names}
-    return lacking | {"another type": _sign(key, _claims(), typ="JWT")}
+    lacking = {f"no {name}": _sign(key, {k: v for k, v in claims().items() if k != name}) for name in names}
+    return lacking | {"another type": _sign(key, claims(), typ="JWT")}
 
 
 def _sign(key: RSAPrivateKey, claims: dict[str, Any], kid: str = "", typ: str = TOKEN_TYPE) -> str:

@@ -7,16 +7,15 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from loadtests.bench.processes import ProcessError, run
+from loadtests.command import exit_status, say
+from loadtests.processes import CannotStartError, run
 
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 FOLDER: Final = _CACHE / "gatepass" / "peers"
-HOW_TO_BUILD: Final = "make bench-peers"
 _BUILD_SECONDS: Final = 3600.0
 
 
@@ -47,13 +46,9 @@ def built() -> dict[str, str]:
     return {peer.name: str(peer.path) for peer in PEERS if peer.path.exists()}
 
 
-def build(peer: Peer, report: Callable[[str], None]) -> None:
-    """Build a program, in a temporary Go module. Takes minutes.
-
-    Raises:
-        ProcessError: Go could not fetch or build it.
-    """
-    report(f"building {peer.module} {peer.version}")
+def build(peer: Peer) -> None:
+    """Build a program, in a temporary Go module. Takes minutes."""
+    say(f"building {peer.module} {peer.version}")
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "program"
@@ -71,17 +66,12 @@ def build(peer: Peer, report: Callable[[str], None]) -> None:
 def main() -> int:
     """Build the missing programs and return the exit status."""
     if shutil.which("go") is None:
-        print("Go is needed to build the peers (Debian, Ubuntu: apt-get install golang)", file=sys.stderr)  # noqa: T201 - a command line
-        return 2
-    missing = [peer for peer in PEERS if not peer.path.exists()]
-    for peer in missing:
-        try:
-            build(peer, lambda line: print(line, flush=True))  # noqa: T201 - a command line
-        except ProcessError as error:
-            print(error, file=sys.stderr)  # noqa: T201 - a command line
-            return 1
+        raise CannotStartError("Go is needed to build the peers (Debian, Ubuntu: apt-get install golang)")
+    for peer in PEERS:
+        if not peer.path.exists():
+            build(peer)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status("bench-peers", main))

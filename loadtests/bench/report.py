@@ -1,19 +1,24 @@
-"""The report of a run: a table and JSON. Only complete, clean runs get here."""
+"""The report of a run: tables, targets and JSON. Only complete, clean runs get here."""
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from loadtests import machine
 from loadtests.bench.contenders import Contender
 from loadtests.bench.rounds import LoadLevel, Sample
-from loadtests.bench.statistics import TARGETS, Statistics, cost, rate
+from loadtests.bench.statistics import MedianRange, Target, median_range, target_documents, target_table
+from loadtests.tables import table
 
+HEADINGS: Final = {False: "requested directly", True: "behind nginx auth_request, both on one core"}
 CEILINGS: Final = {False: "nginx-204", True: "nginx+204"}
 """The contender that the cost of each group is compared with: directly, and behind nginx."""
 BUSY_ENOUGH: Final = 0.9
-_VERDICTS: Final = {True: "met", False: "NOT MET", None: "-"}
+
+Key = tuple[str, LoadLevel]
+"""A contender and a load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,112 +37,139 @@ class Run:
     others: float
     samples: Sequence[Sample]
 
-    @property
-    def figures(self) -> Statistics:
-        """Return the statistics of the samples."""
-        return Statistics(self.samples)
+    def of(self, key: Key, figure: Callable[[Sample], float]) -> MedianRange | None:
+        """Return median and range of a figure over the rounds; None where nothing was measured."""
+        return median_range(list(self.by_round(key, figure).values()))
 
-    @property
-    def rounds(self) -> int:
-        """Return the number of completed rounds."""
-        return len({sample.round for sample in self.samples})
+    def by_round(self, key: Key, figure: Callable[[Sample], float]) -> dict[int, float]:
+        """Return a figure of each round."""
+        return {one.round: figure(one) for one in self.samples if (one.contender, one.under) == key}
+
+    def cost_ratios(self, key: Key, other: Key) -> list[float]:
+        """Return the processor time of `key` for each request in that of `other`, of the rounds with both."""
+        ours, theirs = self.by_round(key, cost), self.by_round(other, cost)
+        return [ours[number] / theirs[number] for number in ours if number in theirs]
+
+
+def rate(sample: Sample) -> float:
+    """Return the requests per second."""
+    return sample.measured.requests_per_second
+
+
+def p99(sample: Sample) -> float:
+    """Return the 99th percentile of response times, in milliseconds."""
+    return sample.measured.p99_ms
+
+
+def cost(sample: Sample) -> float:
+    """Return the processor time for each request, in microseconds."""
+    return sample.cpu_us
+
+
+def _cost_target(name: str, of: str, to: str, at_most: float) -> Target[Run]:
+    return Target(name, lambda run: run.cost_ratios((of, LoadLevel.FEW), (to, LoadLevel.FEW)), "<=", at_most)
+
+
+def _p99_target(name: str, of: str, under: LoadLevel, below_ms: float) -> Target[Run]:
+    return Target(name, lambda run: list(run.by_round((of, under), p99).values()), "<", below_ms, " ms")
+
+
+TARGETS: Final = (
+    _cost_target("cache hit / nginx return 204", "verifier", "nginx-204", 1.3),
+    _cost_target("cache hit / Envoy with cache, hardened", "verifier", "envoy-cached", 1 / 3.5),
+    _cost_target("new token / HAProxy, hardened", "verifier-uncached", "haproxy", 1.0),
+    _cost_target("new token / Envoy without cache, hardened", "verifier-uncached", "envoy", 1 / 1.8),
+    _cost_target("behind nginx / another nginx's 204", "nginx+verifier", "nginx+204", 1.1),
+    _p99_target("cache hit, p99 at half load", "verifier", LoadLevel.HALF, 1.0),
+    _p99_target("cache hit, p99 at 1,000 connections", "verifier", LoadLevel.MANY, 50.0),
+)
 
 
 def to_text(run: Run) -> str:
-    """Return the table, the half-load lines, the targets and notes on the figures as text."""
-    sections = [_head(run), _table(run), _half_load(run), _targets(run), _notes(run)]
-    return "\n\n".join(text for text in ("\n".join(lines) for lines in sections) if text)
+    """Return the tables, the half-load lines, the targets and notes on the figures as text."""
+    tables = [_table(run, behind_nginx=behind_nginx) for behind_nginx in (False, True)]
+    sections = [_head(run), *tables, "\n".join(_half_load(run)), target_table(TARGETS, run), "\n".join(_notes(run))]
+    return "\n\n".join(text for text in sections if text)
 
 
 def to_json(run: Run) -> str:
     """Return all samples as JSON."""
-    evaluated = [(target, *target.evaluate(run.figures)) for target in TARGETS]
-    document: dict[str, Any] = {
+    document = {
         "machine": run.machine,
         "versions": run.versions,
         "seconds_per_sample": run.seconds,
         "busy_with_other_programs": run.others,
         "contenders": {contender.name: contender.label for contender in run.contenders},
-        "targets": [
-            {"name": target.name, "demand": target.demand, "measured": words, "met": met}
-            for target, words, met in evaluated
-        ],
+        "targets": target_documents(TARGETS, run),
         "samples": [dataclasses.asdict(sample) for sample in run.samples],
     }
     return json.dumps(document, indent=1) + "\n"
 
 
-def _head(run: Run) -> Iterator[str]:
-    yield f"{run.machine['cpu']}, {run.machine['cores']} cores, Linux {run.machine['kernel']}"
-    yield "one core for the server, another for wrk; RS256, 1,000 tokens, kept-alive connections, no two heads alike"
-    yield f"medians of {run.rounds} rounds of {run.seconds} s; in brackets the lowest and highest round"
-
-
-def _table(run: Run) -> Iterator[str]:
-    yield (
-        f"{'':<42}{'processor':>10}{'ratio':>7}{'32 connections':>16}{'':>17}{'p50':>7}{'p99':>7}{'p99.9':>8}"
-        f"{'1,000 conn.':>13}{'p99':>8}"
-    )
-    yield (
-        f"{'':<42}{'us/request':>10}{'':>7}{'requests/s':>16}{'':>17}{'ms':>7}{'ms':>7}{'ms':>8}"
-        f"{'requests/s':>13}{'ms':>8}"
-    )
-    for behind_nginx in (False, True):
-        group = [one for one in run.contenders if one.behind_nginx == behind_nginx]
-        if group:
-            ceiling = CEILINGS[behind_nginx]
-            heading = "behind nginx auth_request, on the same core" if behind_nginx else "requested directly"
-            yield f"{heading}; ratio to {ceiling}"
-            yield from (_row(run.figures, contender, ceiling) for contender in group)
-
-
-def _row(figures: Statistics, contender: Contender, ceiling: str) -> str:
-    few, many = (contender.name, LoadLevel.FEW), (contender.name, LoadLevel.MANY)
-    found = figures.throughput(few)
-    if found is None:
-        return f"  {contender.label:<40}{'not measured':>15}"
-    spent, ratio = figures.of(few, cost), figures.cost_ratio(few, (ceiling, LoadLevel.FEW))
-    crowd, latencies = figures.throughput(many), _latencies(figures, few)
+def _head(run: Run) -> str:
+    rounds = len({sample.round for sample in run.samples})
     return (
-        f"  {contender.label:<40}{f'{spent.median:.1f}' if spent else '-':>10}"
-        f"{f'{ratio.median:.2f}' if ratio else '-':>7}"
-        f"{found.median:>16,.0f}{f'({found.low:,.0f}-{found.high:,.0f})':>17}{latencies}"
-        f"{f'{crowd.median:,.0f}' if crowd else '-':>13}{_latencies(figures, many)[8:16]}"
+        f"{machine.in_words(run.machine)}\n"
+        "one core for the server, another for wrk; RS256, 1,000 tokens, kept-alive connections, no two heads alike\n"
+        f"medians of {rounds} rounds of {run.seconds} s; in brackets the lowest and highest round"
     )
 
 
-def _latencies(figures: Statistics, key: tuple[str, LoadLevel]) -> str:
+def _table(run: Run, *, behind_nginx: bool) -> str:
+    group = [one for one in run.contenders if one.behind_nginx == behind_nginx]
+    ceiling = CEILINGS[behind_nginx]
+    columns = ("us/request", f"ratio to {ceiling}", "32 connections, requests/s", "p50 ms", "p99 ms", "p99.9 ms")
+    head = [HEADINGS[behind_nginx], *columns, "1,000 connections, requests/s", "p99 ms"]
+    return table(head, [_row(run, one, ceiling) for one in group]) if group else ""
+
+
+def _row(run: Run, contender: Contender, ceiling: str) -> list[str]:
+    few, many = (contender.name, LoadLevel.FEW), (contender.name, LoadLevel.MANY)
+    found = run.of(few, rate)
+    if found is None:
+        return [contender.label, "not measured", *[""] * 7]
+    ratio = median_range(run.cost_ratios(few, (ceiling, LoadLevel.FEW)))
+    return [
+        contender.label,
+        _median(run.of(few, cost), 1),
+        _median(ratio, 2),
+        found.in_words(0),
+        *_latencies(run, few),
+        _median(run.of(many, rate), 0),
+        _median(run.of(many, p99), 2),
+    ]
+
+
+def _latencies(run: Run, key: Key) -> list[str]:
+    """Return p50, p99 and p99.9 in milliseconds."""
     found = (
-        figures.of(key, lambda sample: sample.measured.p50_ms),
-        figures.of(key, lambda sample: sample.measured.p99_ms),
-        figures.of(key, lambda sample: sample.measured.p999_ms),
+        run.of(key, lambda sample: sample.measured.p50_ms),
+        run.of(key, p99),
+        run.of(key, lambda sample: sample.measured.p999_ms),
     )
-    return "".join(f"{one.median:>8.2f}" if one else f"{'-':>8}" for one in found)
+    return [_median(one, 2) for one in found]
+
+
+def _median(found: MedianRange | None, places: int) -> str:
+    return f"{found.median:,.{places}f}" if found else "-"
 
 
 def _half_load(run: Run) -> Iterator[str]:
     for contender in run.contenders:
         key = (contender.name, LoadLevel.HALF)
-        sent, peak = run.figures.throughput(key), run.figures.throughput((contender.name, LoadLevel.FEW))
+        sent, peak = run.of(key, rate), run.of((contender.name, LoadLevel.FEW), rate)
         if sent and peak:
             yield (
                 f"at half load: {contender.label}, {sent.median:,.0f}/s ({sent.median / peak.median:.0%} of "
-                f"its peak): p50, p99, p99.9 ms{_latencies(run.figures, key)}"
+                f"its peak): p50, p99, p99.9 ms {', '.join(_latencies(run, key))}"
             )
-
-
-def _targets(run: Run) -> Iterator[str]:
-    yield f"{'targets (ratios round by round, then the median)':<50}{'demanded':>10}  measured"
-    for target in TARGETS:
-        words, met = target.evaluate(run.figures)
-        yield f"  {target.name:<48}{target.demand:>10}  {words:<28}{_VERDICTS[met]}"
 
 
 def _notes(run: Run) -> Iterator[str]:
     """Yield notes: a server that was not the bottleneck has only a lower bound of its throughput, for example."""
     for contender in run.contenders:
         for under in (LoadLevel.FEW, LoadLevel.MANY):
-            busy = run.figures.of((contender.name, under), lambda sample: sample.busy.server)
+            busy = run.of((contender.name, under), lambda sample: sample.busy.server)
             if busy and busy.median < BUSY_ENOUGH:
                 yield f"note: {contender.name}, {under}: core {busy.median:.0%} busy, so this is a lower bound"
     if run.others > 1 - BUSY_ENOUGH:
@@ -145,11 +177,11 @@ def _notes(run: Run) -> Iterator[str]:
     stolen = max((sample.busy.stolen for sample in run.samples), default=0.0)
     if stolen > 1 - BUSY_ENOUGH:
         yield f"note: the host took up to {stolen:.0%} of the cores from us during a sample"
-    wide = [one.name for one in run.contenders if _is_wide(run.figures, one)]
+    wide = [one.name for one in run.contenders if _is_wide(run, one)]
     if wide:
         yield f"note: over 15 % between lowest and highest round: {', '.join(wide)}"
 
 
-def _is_wide(figures: Statistics, contender: Contender) -> bool:
-    found = figures.of((contender.name, LoadLevel.FEW), rate)
+def _is_wide(run: Run, contender: Contender) -> bool:
+    found = run.of((contender.name, LoadLevel.FEW), rate)
     return found is not None and found.high - found.low > 0.15 * found.median

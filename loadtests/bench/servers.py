@@ -1,9 +1,8 @@
 """Starts the servers of a contender on free loopback ports; checks that it verifies tokens."""
 
 import http.client
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -11,17 +10,12 @@ from typing import Final
 
 from loadtests.bench.contenders import Contender, Server
 from loadtests.bench.fixtures import Fixtures
-from loadtests.bench.processes import Running, free_ports, running
+from loadtests.processes import InvalidRunError, Running, cpu_seconds, free_ports, running
 
 CONFIGURATIONS: Final = Path(__file__).with_name("configurations")
 START_SECONDS: Final = 15.0
-_POLL_SECONDS: Final = 0.02
 _ALLOWED: Final = frozenset({200, 202, 204})
 _REJECTED: Final = frozenset({401, 403})
-
-
-class InvalidRunError(Exception):
-    """A measurement is not what the report would claim. The run has no result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +33,16 @@ class Served:
     """A running contender: the port that it serves, and its processes."""
 
     port: int
-    path: str
     processes: tuple[Running, ...]
 
     def cpu_seconds(self) -> float:
         """Return the processor time that all of its processes have used so far."""
-        return sum(process.cpu_seconds for process in self.processes)
+        return sum(cpu_seconds(process.pid) for process in self.processes)
 
 
 @contextmanager
 def serving(contender: Contender, setup: Setup) -> Iterator[Served]:
-    """Run `contender`, which has accepted all valid tokens and rejected all invalid ones, until the block ends.
-
-    Raises:
-        ProcessError: a server ended.
-        InvalidRunError: it did not respond in time, or decided wrongly, before the block or after it.
-    """
+    """Run `contender` until the block ends; before and after it, its decisions must be right."""
     with started(contender, setup) as served:
         fixtures = setup.fixtures
         check(contender, served.port, fixtures, valid=fixtures.valid)
@@ -68,8 +56,7 @@ def started(contender: Contender, setup: Setup) -> Iterator[Served]:
     """Run the processes of `contender` until the block ends; its decisions are not tested.
 
     Raises:
-        ProcessError: a server ended.
-        InvalidRunError: one did not respond in time.
+        ProcessError: a server ended, or did not respond in time.
     """
     port, processes = 0, []
     with ExitStack() as stack:
@@ -77,7 +64,7 @@ def started(contender: Contender, setup: Setup) -> Iterator[Served]:
             directory = setup.directory / f"{contender.name}-{index}"
             port, process = _start(stack, server, directory, setup, contender.path, upstream_port=port)
             processes.append(process)
-        yield Served(port, contender.path, tuple(processes))
+        yield Served(port, tuple(processes))
 
 
 def check(contender: Contender, port: int, fixtures: Fixtures, *, valid: tuple[str, ...]) -> None:
@@ -86,19 +73,19 @@ def check(contender: Contender, port: int, fixtures: Fixtures, *, valid: tuple[s
     Raises:
         InvalidRunError: one of the responses was wrong.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        for token in valid:
-            _expect(_ALLOWED, _send(connection, token, contender.path), contender, "a valid token")
-        if contender.verifies:
-            _expect(_REJECTED, _send(connection, None, contender.path), contender, "no token")
-            invalid = {**fixtures.invalid, **(fixtures.invalid_for_hardened if contender.hardened else {})}
-            for fault in invalid.keys() - contender.cannot_reject:
-                _expect(_REJECTED, _send(connection, invalid[fault], contender.path), contender, fault)
-    except (OSError, http.client.HTTPException) as error:
-        raise InvalidRunError(f"{contender.name}: no response ({type(error).__name__})") from error
-    finally:
-        connection.close()
+    expected: list[tuple[str, str | None, frozenset[int]]] = [("a valid token", token, _ALLOWED) for token in valid]
+    if contender.verifies:
+        invalid = {**fixtures.invalid, **(fixtures.invalid_for_hardened if contender.hardened else {})}
+        faults = [(fault, token) for fault, token in invalid.items() if fault not in contender.cannot_reject]
+        expected += [(what, token, _REJECTED) for what, token in [("no token", None), *faults]]
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        for what, token, statuses in expected:
+            try:
+                status = _send(connection, token, contender.path)
+            except (OSError, http.client.HTTPException) as error:
+                raise InvalidRunError(f"{contender.name}: no response ({type(error).__name__})") from error
+            if status not in statuses:
+                raise InvalidRunError(f"{contender.name} responded {status} to {what}")
 
 
 def _start(
@@ -130,26 +117,18 @@ def _start(
     command = [Template(argument).substitute(values) for argument in server.command]
     environment = {name: Template(value).substitute(values) for name, value in server.environment.items()}
     log = setup.directory / f"{directory.name}.log"
-    process = stack.enter_context(running(command, cores=[setup.core], environment=environment, log=log))
-    _wait_until_ready(process, port, path, log)
+    process = stack.enter_context(running(command, core=setup.core, environment=environment, log=log))
+    process.wait_until(lambda: _has_keys(port, path), START_SECONDS)
     return port, process
 
 
-def _wait_until_ready(process: Running, port: int, path: str, log: Path) -> None:
-    """Wait until a request without a token gets a response other than 5xx: the keys are loaded then."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        process.ensure_alive()
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+def _has_keys(port: int, path: str) -> bool:
+    """Return whether a request without a token gets a response other than 5xx: the keys are loaded then."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=1)) as connection:
         try:
-            if _send(connection, None, path) < http.HTTPStatus.INTERNAL_SERVER_ERROR:
-                return
-        except (OSError, http.client.HTTPException):
-            pass
-        finally:
-            connection.close()
-        time.sleep(_POLL_SECONDS)
-    raise InvalidRunError(f"{log.stem} did not respond within {START_SECONDS:.0f} s; see {log}")
+            return _send(connection, None, path) < http.HTTPStatus.INTERNAL_SERVER_ERROR
+        except http.client.HTTPException:
+            return False
 
 
 def _send(connection: http.client.HTTPConnection, token: str | None, path: str) -> int:
@@ -157,8 +136,3 @@ def _send(connection: http.client.HTTPConnection, token: str | None, path: str) 
     response = connection.getresponse()
     response.read()
     return response.status
-
-
-def _expect(allowed: frozenset[int], status: int, contender: Contender, what: str) -> None:
-    if status not in allowed:
-        raise InvalidRunError(f"{contender.name} responded {status} to {what}")

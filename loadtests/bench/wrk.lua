@@ -27,9 +27,9 @@ end
 function done(summary, latency)
   local errors = summary.errors
   io.write(string.format(
-    'result {"requests": %d, "microseconds": %d, "p50": %d, "p90": %d, "p99": %d, "p99.9": %d, "max": %d, ' ..
-    '"status": %d, "connect": %d, "read": %d, "write": %d, "timeout": %d}\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(90), latency:percentile(99),
-    latency:percentile(99.9), latency.max, errors.status, errors.connect, errors.read, errors.write,
-    errors.timeout))
+    'result {"requests": %d, "requests_per_second": %.1f, "p50_ms": %.3f, "p90_ms": %.3f, "p99_ms": %.3f, ' ..
+    '"p999_ms": %.3f, "max_ms": %.3f, "error_responses": %d, "socket_errors": %d}\n',
+    summary.requests, summary.requests / math.max(summary.duration, 1) * 1e6, latency:percentile(50) / 1000,
+    latency:percentile(90) / 1000, latency:percentile(99) / 1000, latency:percentile(99.9) / 1000,
+    latency.max / 1000, errors.status, errors.connect + errors.read + errors.write + errors.timeout))
 end

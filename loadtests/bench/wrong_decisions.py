@@ -7,7 +7,7 @@ failed, 2 cannot start.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,20 +15,21 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from loadtests.bench import machine
+from loadtests import machine
 from loadtests.bench.contenders import CONTENDERS, Contender
 from loadtests.bench.fixtures import Fixtures
-from loadtests.bench.peers import HOW_TO_BUILD, built
-from loadtests.bench.processes import ROOT, ProcessError
-from loadtests.bench.servers import InvalidRunError, Setup, started
-from loadtests.bench.tools import MissingToolError, find_tools, versions
+from loadtests.bench.servers import Setup, started
+from loadtests.bench.tools import find_tools, select, versions
+from loadtests.command import exit_status, say
+from loadtests.processes import ROOT, InvalidRunError, ProcessError
+from loadtests.tables import table
 from shared.command_line import add_version
 from tests.support.token_forge import AUDIENCE, ISSUER
 from tests.support.vector_keys import rsa_key
 from tests.support.vectors import load
 from tests.vectors.suite.cases import Selection
 from tests.vectors.suite.report import count
-from tests.vectors.suite.running import Report, Result, UnfitEndpointError, Verdict, run
+from tests.vectors.suite.running import Result, UnfitEndpointError, Verdict, run
 from tests.vectors.suite.sending import Endpoint
 
 COMPARED: Final = ("verifier", "envoy", "haproxy", "heimdall", "oathkeeper", "oauth2-proxy")
@@ -65,38 +66,17 @@ class Outcome:
 
 def main() -> int:
     """Send the vectors and report; return the exit status."""
-    options = _parse_arguments()
-    selected = [one for one in CONTENDERS if one.name in (options.only or COMPARED)]
-    missing = [one.name for one in selected if one.peer and one.peer not in built()]
-    try:
-        cores, tools = machine.choose_cores(), find_tools(_report)
-    except (MissingToolError, machine.TooFewCoresError) as error:
-        _report(str(error))
-        return 2
-    if missing:
-        _report(f"not built: {', '.join(missing)}; `{HOW_TO_BUILD}` builds them")
-    try:
-        folder = ROOT / ".bench" / "vectors"
-        outcomes = [decide(one, tools, cores.server, folder) for one in selected if one.name not in missing]
-    except (InvalidRunError, ProcessError, UnfitEndpointError) as error:
-        _report(str(error))
-        return 1
-    sys.stdout.write("\n".join(to_lines(outcomes)) + "\n")
+    parser = argparse.ArgumentParser(prog="python -m loadtests.bench.wrong_decisions", description=__doc__)
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", choices=COMPARED, help="%(choices)s")
+    add_version(parser)
+    contenders = select(parser.parse_args().only, [one for one in CONTENDERS if one.name in COMPARED])
+    cores, tools = machine.choose_cores(), find_tools()
+    outcomes = [decide(one, tools, cores.server, ROOT / ".bench" / "vectors") for one in contenders]
+    say(to_text(outcomes))
     path = ROOT / ".bench" / "wrong-decisions.json"
     path.write_text(json.dumps(_document(outcomes, versions(tools)), indent=1) + "\n", encoding="utf-8")
-    _report(str(path))
+    say(str(path))
     return 0
-
-
-def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.bench.wrong_decisions", description=__doc__)
-    parser.add_argument("--only", action="append", metavar="NAME", choices=COMPARED, help="%(choices)s")
-    add_version(parser)
-    return parser.parse_args()
-
-
-def _report(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
 
 
 def decide(
@@ -105,8 +85,8 @@ def decide(
     """Start a contender once with each key set, and send it the vectors of that key set.
 
     Raises:
-        ProcessError, InvalidRunError: it does not start with the key set `issuer`.
-        UnfitEndpointError: it rejects a plain valid token.
+        ProcessError: it does not start with the key set `issuer`.
+        InvalidRunError: it rejects a plain valid token.
     """
     results: list[Result] = []
     notes: list[str] = []
@@ -115,22 +95,21 @@ def decide(
         if needs_pem and key_set not in PEM_KEYS:
             notes.append(f"{key_set}: it takes one key")
             continue
-        _report(f"{contender.name}, key set {key_set}")
+        say(f"{contender.name}, key set {key_set}")
         directory = folder / f"{contender.name}-{key_set}"
         directory.mkdir(parents=True, exist_ok=True)
         setup = Setup(directory, _fixtures(directory, key_set), tools, core)
         try:
             with started(contender, setup) as served:
-                results += _send(served.port, served.path, key_set).results
-        except (InvalidRunError, ProcessError) as error:
+                endpoint = Endpoint("127.0.0.1", served.port, contender.path)
+                results += run(Selection(endpoint, key_set)).results
+        except UnfitEndpointError as error:
+            raise InvalidRunError(str(error)) from error
+        except ProcessError as error:
             if key_set == "issuer":
                 raise
             notes.append(f"{key_set}: it does not start ({str(error).splitlines()[-1][:100]})")
     return Outcome(contender, tuple(results), tuple(notes))
-
-
-def _send(port: int, path: str, key_set: str) -> Report:
-    return run(Selection(Endpoint("127.0.0.1", port, path), key_set))
 
 
 def _fixtures(directory: Path, key_set: str) -> Fixtures:
@@ -143,32 +122,38 @@ def _fixtures(directory: Path, key_set: str) -> Fixtures:
     return Fixtures(jwks, public_key, jwks, (), {}, {}, ISSUER, AUDIENCE, _LIFETIME_SECONDS)
 
 
-def to_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Yield the table of all, then that of wrong accepts by check."""
-    wrong = f"{'wrong accepts':>27}{'wrong rejects':>16}{'5xx':>6}{'no response':>13}"
-    yield f"{'':<14}{'vectors':>8}{'must reject':>13}{wrong}"
-    yield f"{'':<35}{'must':>9}{'no check':>10}{'strict':>8}{'must':>8}{'strict':>8}"
-    for one in outcomes:
-        must = one.wrong_accepts("must")
-        lacking = sum(map(one.is_lacking, must))
-        yield (
-            f"{one.contender.name:<14}{len(one.results):>8}{one.must_reject:>13}{len(must) - lacking:>9}{lacking:>10}"
-            f"{len(one.wrong_accepts('strict')):>8}"
-            f"{count(one.results, Verdict.WRONG_REJECT, 'must'):>8}"
-            f"{count(one.results, Verdict.WRONG_REJECT, 'strict'):>8}"
-            f"{count(one.results, Verdict.SERVER_ERROR):>6}{count(one.results, Verdict.NO_RESPONSE):>13}"
-        )
-    yield "must: a specification demands the rejection; no check: the same, but it cannot be configured"
-    yield ""
-    yield from _by_check(outcomes)
-    yield from (f"{one.contender.name}: key set {note}" for one in outcomes for note in one.notes)
+def to_text(outcomes: Sequence[Outcome]) -> str:
+    """Return the table of all, then that of wrong accepts by check."""
+    accepts, rejects = ("must", "must, no such check", "strict"), ("must", "strict")
+    head = ["", "vectors", "must reject", *(f"wrong accepts, {one}" for one in accepts)]
+    head += [*(f"wrong rejects, {one}" for one in rejects), "5xx", "no response"]
+    checks = sorted({result.case.check for one in outcomes for result in one.results})
+    by_check = [[check, *(str(len(one.wrong_accepts("must", check))) for one in outcomes)] for check in checks]
+    lines = [
+        table(head, map(_row, outcomes)),
+        "must: a specification demands the rejection; no such check: it cannot be configured",
+        "",
+        table(["wrong accepts, must, by check", *(one.contender.name for one in outcomes)], by_check),
+        *(f"{one.contender.name}: key set {note}" for one in outcomes for note in one.notes),
+    ]
+    return "\n".join(lines)
 
 
-def _by_check(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    yield "wrong accepts, must, by check" + "".join(f"{one.contender.name:>14}" for one in outcomes)
-    for check in sorted({result.case.check for one in outcomes for result in one.results}):
-        numbers = (len(one.wrong_accepts("must", check)) for one in outcomes)
-        yield f"{check:<29}" + "".join(f"{number:>14}" for number in numbers)
+def _row(one: Outcome) -> list[str]:
+    must = one.wrong_accepts("must")
+    lacking = sum(map(one.is_lacking, must))
+    numbers = (
+        len(one.results),
+        one.must_reject,
+        len(must) - lacking,
+        lacking,
+        len(one.wrong_accepts("strict")),
+        count(one.results, Verdict.WRONG_REJECT, "must"),
+        count(one.results, Verdict.WRONG_REJECT, "strict"),
+        count(one.results, Verdict.SERVER_ERROR),
+        count(one.results, Verdict.NO_RESPONSE),
+    )
+    return [one.contender.name, *map(str, numbers)]
 
 
 def _document(outcomes: Sequence[Outcome], programs: Mapping[str, str]) -> dict[str, Any]:
@@ -197,4 +182,4 @@ def _document(outcomes: Sequence[Outcome], programs: Mapping[str, str]) -> dict[
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status("bench-vectors", main))

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self, cast
 
+from loadtests.processes import InvalidRunError
+
 _RESPONSE_SECONDS: Final = 60.0
 
 
@@ -44,6 +46,8 @@ class Sample:
 
     def percentile(self, share: float) -> float:
         """Return the seconds that `share` (0 to 1) of the responses took at most."""
+        if not self.waits:
+            raise InvalidRunError("there was no response")
         ordered = sorted(self.waits)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -100,15 +104,17 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-async def closed_loops(
-    port: int, loops: Sequence[Callable[[Connection], Awaitable[Response]]], seconds: float, warm_up: float = 1.0
-) -> Sample:
+Step = Callable[[Connection], Awaitable[Response]]
+"""One operation over a connection."""
+
+
+async def closed_loops(port: int, loops: Sequence[Step], seconds: float, warm_up: float = 1.0) -> Sample:
     """Run each of `loops` repeatedly on its own connection, for `seconds` after the warm-up."""
     sample = Sample()
     counted_from = time.monotonic() + warm_up
     until = counted_from + seconds
 
-    async def repeat(number: int, send: Callable[[Connection], Awaitable[Response]]) -> None:
+    async def repeat(number: int, send: Step) -> None:
         connection = await Connection.open(port, number)
         try:
             while time.monotonic() < until:
@@ -120,6 +126,8 @@ async def closed_loops(
 
     await asyncio.gather(*(repeat(number, send) for number, send in enumerate(loops)))
     sample.seconds = seconds
+    if not sample.waits:
+        raise InvalidRunError("there was no response")
     return sample
 
 

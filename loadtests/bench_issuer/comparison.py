@@ -1,16 +1,24 @@
 """The issuer's processor time beside the naive application's, for the same operations on the same PostgreSQL."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import asyncpg  # noqa: TID251 - measures PostgreSQL beside the issuer
 
-from loadtests.bench_issuer.operations import Cost, Meter, Operations, Step
+from loadtests.bench_issuer.operations import Batch, Meter, Operations
 from loadtests.bench_issuer.testbed import Site
 
 SIZES: Final = {"login": 60, "refresh": 500, "client_credentials": 1_000, "key set": 2_000, "GET /me": 1_000}
 """Number of repetitions of each operation, on each side."""
 
+_BATCHES: Final[Mapping[str, Batch]] = {
+    "login": Operations.logins,
+    "refresh": Operations.refreshes,
+    "client_credentials": Operations.client_credentials,
+    "key set": Operations.key_sets,
+    "GET /me": Operations.readings,
+}
 _WARM_UP: Final = 50
 
 
@@ -28,11 +36,7 @@ class Pair:
 
 
 async def compare(site: Site) -> dict[str, Pair]:
-    """Measure each operation in two halves in the order ours, naive, naive, ours.
-
-    Raises:
-        ProcessError: an operation failed.
-    """
+    """Measure each operation in two halves in the order ours, naive, naive, ours."""
     database = await asyncpg.connect(site.database_url)
     try:
         meter = Meter(database, site.database_url)
@@ -40,29 +44,12 @@ async def compare(site: Site) -> dict[str, Pair]:
         pairs = {}
         for name, size in SIZES.items():
             for side in (ours, naive):
-                await meter.measure(side.server, _batch(side, name, _WARM_UP))
-            costs = [
-                await meter.measure(side.server, _batch(side, name, size // 2)) for side in (ours, naive, naive, ours)
+                await meter.measure(side.server, _BATCHES[name](side, _WARM_UP))
+            first, second, third, fourth = [
+                (await meter.measure(side.server, _BATCHES[name](side, size // 2))).milliseconds
+                for side in (ours, naive, naive, ours)
             ]
-            pairs[name] = Pair(_mean(costs[0], costs[3]), _mean(costs[1], costs[2]))
+            pairs[name] = Pair((first + fourth) / 2, (second + third) / 2)
         return pairs
     finally:
         await database.close()
-
-
-def _mean(one: Cost, other: Cost) -> float:
-    return (one.milliseconds + other.milliseconds) / 2
-
-
-def _batch(operations: Operations, name: str, size: int) -> list[Step]:
-    match name:
-        case "login":
-            return operations.logins(size)
-        case "refresh":
-            return operations.refreshes(size)
-        case "client_credentials":
-            return operations.client_credentials(size)
-        case "key set":
-            return operations.key_sets(size)
-        case _:
-            return operations.with_tokens("GET", "/me", size)

@@ -5,17 +5,15 @@ changes both sides.
 """
 
 import asyncio
-import json
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from itertools import cycle
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import asyncpg  # noqa: TID251 - measures PostgreSQL without an issuer
@@ -27,11 +25,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from issuer.db.queries import load_queries
 from issuer.passwords.hasher import DEFAULT_PARAMETERS
 from issuer.tokens.models import FIRST_PARTY_CLIENT
-from loadtests.bench.processes import ROOT
 from loadtests.bench_issuer import requests
-from loadtests.bench_issuer.client import Connection, Response, Sample, closed_loops, open_loop
+from loadtests.bench_issuer.client import Connection, Response, Sample, Step, closed_loops, open_loop
 from loadtests.bench_issuer.comparison import Pair, compare
-from loadtests.bench_issuer.testbed import ACCOUNTS, PASSWORD, Site
+from loadtests.bench_issuer.operations import Operations, send
+from loadtests.bench_issuer.testbed import PASSWORD, Site
+from loadtests.processes import ROOT, InvalidRunError
 from shared.access_token import MIN_KEY_BITS
 
 LOGIN_CONNECTIONS: Final = 32
@@ -46,18 +45,6 @@ POLL_SECONDS: Final = 0.02
 TIMEOUT_SECONDS: Final = 30.0
 PROBES_PER_SECOND: Final = 20.0
 _LIVE_SESSIONS: Final = "SELECT id, generation FROM sessions WHERE ended_at IS NULL ORDER BY random() LIMIT $1"
-
-
-class InvalidRunError(Exception):
-    """A wrong response: nothing is reported."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lengths:
-    """Seconds that each part of a round takes."""
-
-    short: float
-    overload: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +73,29 @@ class Round:
         return 1 / (1 / self.swap_rate + 1 / self.signature_rate)
 
 
-async def measure(site: Site, lengths: Lengths, report: Callable[[str], None]) -> Round:
-    """Measure one round."""
+async def measure(site: Site, seconds: float, overload_seconds: float, report: Callable[[str], None]) -> Round:
+    """Measure one round, each part for `seconds`, and overload and logouts for longer."""
     # The issuer does nothing while argon2 is measured alone.
-    alone = await asyncio.to_thread(hashes, lengths.short)
+    alone = await asyncio.to_thread(hashes, seconds)
     report(f"argon2 alone: {alone:.0f}/s")
-    accounts = cycle(range(ACCOUNTS))
-    logins = await closed_loops(site.port, [_login(accounts)] * LOGIN_CONNECTIONS, lengths.short)
-    _require(logins, {200})
+    issuer, operations = site.ours, Operations(site.ours)
+    logins = await closed_loops(issuer.port, operations.logins(LOGIN_CONNECTIONS), seconds)
     report(f"logins: {logins.rate():.0f}/s")
-    before = site.resident_bytes()
-    overload = await open_loop(site.port, lambda: requests.login(next(accounts)), OVERLOAD * alone, lengths.overload)
-    _require(overload, {200, 503})
-    after = site.resident_bytes()
+    before = issuer.resident_bytes()
+    overload = await overloaded(operations, alone, overload_seconds)
+    after = issuer.resident_bytes()
     report(f"at {OVERLOAD:g} times that: {overload.rate():.0f}/s served, p99 {overload.percentile(0.99):.2f} s")
-    refresh, me = await beside_logins(site, accounts, lengths)
+    refresh, me = await beside_logins(operations, seconds)
     report(f"while logins saturate: refresh p95 {refresh * 1000:.1f} ms, /me p95 {me * 1000:.1f} ms")
-    revoked = await revocations(site, accounts, lengths.overload)
+    revoked = await revocations(operations, site.stack.ports["VERIFIER_PORT"], overload_seconds)
     report(f"{REVOCATIONS} logouts, seen by the verifier: p99 {revoked.percentile(0.99):.2f} s")
-    swaps = await _swaps(site, lengths.short)
+    swaps = await _swaps(site, seconds)
     report(f"compare-and-swap in PostgreSQL: {swaps:.0f}/s")
-    signatures = await asyncio.to_thread(_signatures, lengths.short / 2)
+    signatures = await asyncio.to_thread(_signatures, seconds / 2)
     report(f"RS256 signatures: {signatures:.0f}/s")
-    refreshes = await _refreshes(site, accounts, lengths.short)
+    refreshing = Operations(issuer)
+    await refreshing.log_in(REFRESH_CONNECTIONS)
+    refreshes = await closed_loops(issuer.port, refreshing.refreshes(REFRESH_CONNECTIONS), seconds)
     report(f"refreshes: {refreshes.rate():.0f}/s")
     costs = await compare(site)
     report(", ".join(f"{name}: {pair.ratio:.2f} x naive" for name, pair in costs.items()))
@@ -131,105 +118,63 @@ async def measure(site: Site, lengths: Lengths, report: Callable[[str], None]) -
     )
 
 
-def _login(accounts: Iterator[int]) -> Callable[[Connection], Awaitable[Response]]:
-    async def send(connection: Connection) -> Response:
-        return await connection.send(requests.login(next(accounts)))
-
-    return send
-
-
-class _Refresher:
-    """A session that is refreshed again and again."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    async def __call__(self, connection: Connection) -> Response:
-        response = await connection.send(requests.refresh(self._token))
-        if response.status != HTTPStatus.OK:
-            raise InvalidRunError(f"the response to a refresh is {response.status}")
-        self._token = json.loads(response.body)["refresh_token"]
-        return response
+async def overloaded(operations: Operations, rate: float, seconds: float) -> Sample:
+    """Log in at a multiple of `rate`, which the issuer cannot serve."""
+    sample = await open_loop(operations.server.port, operations.login, OVERLOAD * rate, seconds)
+    if wrong := sample.statuses.keys() - {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}:
+        raise InvalidRunError(f"unexpected responses: {', '.join(map(str, sorted(wrong)))}")
+    return sample
 
 
-async def _sessions(site: Site, accounts: Iterator[int], number: int) -> list[dict[str, Any]]:
-    """Log in `number` times; return the bodies of the responses."""
-    sessions: list[dict[str, Any]] = []
-    connections = await asyncio.gather(*(Connection.open(site.port, number) for number in range(8)))
-
-    async def log_in(connection: Connection) -> None:
-        while len(sessions) < number:
-            response = await connection.send(requests.login(next(accounts)))
-            if response.status != HTTPStatus.OK:
-                raise InvalidRunError(f"the response to a login is {response.status}")
-            sessions.append(json.loads(response.body))
-
-    await asyncio.gather(*map(log_in, connections))
-    for connection in connections:
-        connection.close()
-    return sessions[:number]
-
-
-async def beside_logins(site: Site, accounts: Iterator[int], lengths: Lengths) -> tuple[float, float]:
+async def beside_logins(operations: Operations, seconds: float) -> tuple[float, float]:
     """Return the 95th percentiles of refresh and `GET /me` at a modest rate, while logins use all cores."""
-    refresher, reader = await _sessions(site, accounts, 2)
-    chain = [refresher["refresh_token"]]
-    me = requests.with_token("GET", "/me", reader["access_token"])
-    refreshes, readings = Sample(lengths.short), Sample(lengths.short)
+    port = operations.server.port
+    sessions = Operations(operations.server)
+    await sessions.log_in(2)
+    [refresh, _], [_, read] = sessions.refreshes(2), sessions.readings(2)
 
-    async def probe(sample: Sample, number: int, send: Callable[[Connection], Awaitable[Response]]) -> None:
-        connection = await Connection.open(site.port, number)
-        until = time.monotonic() + lengths.short
+    async def probe(number: int, step: Step) -> float:
+        sample, connection = Sample(seconds), await Connection.open(port, number)
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
-            response = await send(connection)
+            response = await step(connection)
             sample.add(response)
             await asyncio.sleep(max(0.0, 1 / PROBES_PER_SECOND - response.seconds))
         connection.close()
+        return sample.percentile(0.95)
 
-    async def refresh(connection: Connection) -> Response:
-        response = await connection.send(requests.refresh(chain[-1]))
-        chain.append(json.loads(response.body)["refresh_token"])
-        return response
-
-    async def read(connection: Connection) -> Response:
-        return await connection.send(me)
-
-    load = asyncio.create_task(
-        closed_loops(site.port, [_login(accounts)] * LOGIN_CONNECTIONS, lengths.short + 1.0, warm_up=0.5)
-    )
+    logins = operations.logins(LOGIN_CONNECTIONS)
+    load = asyncio.create_task(closed_loops(port, logins, seconds + 1.0, warm_up=0.5))
     await asyncio.sleep(0.5)
-    await asyncio.gather(probe(refreshes, 100, refresh), probe(readings, 101, read))
-    _require(await load, {200})
-    _require(refreshes, {200})
-    _require(readings, {200})
-    return refreshes.percentile(0.95), readings.percentile(0.95)
+    percentiles = await asyncio.gather(probe(100, refresh), probe(101, read))
+    await load
+    return percentiles
 
 
-async def revocations(site: Site, accounts: Iterator[int], seconds: float) -> Sample:
+async def revocations(operations: Operations, verifier_port: int, seconds: float) -> Sample:
     """Measure the time from the response to a logout until the verifier rejects; logouts come at random times."""
     sample = Sample(seconds)
 
-    async def follow(number: int, tokens: dict[str, Any]) -> None:
+    async def follow(number: int, token: str) -> None:
         await asyncio.sleep(random.uniform(0, seconds))  # noqa: S311 - spreads load, guards nothing
-        issuer = await Connection.open(site.port, number)
-        verifier = await Connection.open(site.verifier_port, number)
-        token = tokens["access_token"]
+        issuer = await Connection.open(operations.server.port, number)
+        verifier = await Connection.open(verifier_port, number)
         check = requests.with_token("GET", "/verify", token)
-        if (await verifier.send(check)).status != HTTPStatus.OK:
-            raise InvalidRunError("a valid token was rejected")
-        await issuer.send(requests.with_token("POST", "/logout", token))
+        await send(verifier, check)
+        await send(issuer, requests.with_token("POST", "/logout", token))
         logged_out = time.monotonic()
         while (response := await verifier.send(check)).status == HTTPStatus.OK:
             if time.monotonic() - logged_out > TIMEOUT_SECONDS:
                 raise InvalidRunError("a logout never reached the verifier")
             await asyncio.sleep(POLL_SECONDS)
+        if response.status != HTTPStatus.UNAUTHORIZED:
+            raise InvalidRunError(f"unexpected response of the verifier: {response.status}")
         sample.add(Response(response.status, b"", time.monotonic() - logged_out))
         issuer.close()
         verifier.close()
 
-    sessions = await _sessions(site, accounts, REVOCATIONS)
-    await asyncio.gather(*(follow(number, tokens) for number, tokens in enumerate(sessions)))
-    _require(sample, {401})
+    sessions = await operations.log_in(REVOCATIONS)
+    await asyncio.gather(*(follow(number, one["access_token"]) for number, one in enumerate(sessions)))
     return sample
 
 
@@ -289,15 +234,3 @@ def _on_all_cores(work: Callable[[], object], seconds: float) -> float:
     cores = os.cpu_count() or 1
     with ThreadPoolExecutor(cores) as pool:
         return sum(pool.map(repeat, range(cores))) / seconds
-
-
-async def _refreshes(site: Site, accounts: Iterator[int], seconds: float) -> Sample:
-    sessions = await _sessions(site, accounts, REFRESH_CONNECTIONS)
-    return await closed_loops(site.port, [_Refresher(one["refresh_token"]) for one in sessions], seconds)
-
-
-def _require(sample: Sample, statuses: set[int]) -> None:
-    if wrong := sample.statuses.keys() - statuses:
-        raise InvalidRunError(f"unexpected responses: {', '.join(map(str, sorted(wrong)))}")
-    if not sample.waits:
-        raise InvalidRunError("there was no response")

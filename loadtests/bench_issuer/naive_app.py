@@ -73,18 +73,6 @@ def _tokens(subject: str, refresh_token: str) -> Response:
     )
 
 
-async def register(request: Request) -> Response:
-    """Return 201, or 409 if the email is registered."""
-    body = await request.json()
-    encoded = await asyncio.to_thread(_hasher.hash, body["password"])
-    account_id = await request.app.state.pool.fetchval(
-        "INSERT INTO naive.accounts (email, password_hash) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id",
-        body["email"].lower(),
-        encoded,
-    )
-    return Response(status_code=409) if account_id is None else JSONResponse({"id": str(account_id)}, 201)
-
-
 async def login(request: Request) -> Response:
     """Return 200 and tokens, or 401."""
     body, pool = await request.json(), request.app.state.pool
@@ -171,7 +159,6 @@ async def key_set(_: Request) -> Response:
 
 app = Starlette(
     routes=[
-        Route("/register", register, methods=["POST"]),
         Route("/login", login, methods=["POST"]),
         Route("/token", token, methods=["POST"]),
         Route("/me", me),

@@ -1,4 +1,4 @@
-"""The cost of one operation in a server and its PostgreSQL: processor time, and write-ahead log.
+"""Operations at a server, and the cost of one there and in its PostgreSQL: processor time, and write-ahead log.
 
 Processor time is what both used while a few connections did a batch, divided by the size of the batch. It does not
 depend on how fast the load is sent, and less than a rate does on what else the machine does.
@@ -6,27 +6,21 @@ depend on how fast the load is sent, and less than a rate does on what else the 
 
 import asyncio
 import json
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import cycle
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg  # noqa: TID251 - measures PostgreSQL beside the issuer
-import psutil
 
-from loadtests.bench.processes import ProcessError
 from loadtests.bench_issuer import requests
-from loadtests.bench_issuer.client import Connection
-from loadtests.bench_issuer.naive_server import Server
-from loadtests.bench_issuer.testbed import ACCOUNTS
-
-Step = Callable[[Connection], Awaitable[None]]
-"""One operation over a connection."""
+from loadtests.bench_issuer.client import Connection, Response, Step
+from loadtests.bench_issuer.testbed import ACCOUNTS, Server
+from loadtests.processes import InvalidRunError, cpu_seconds
 
 _CONNECTIONS: Final = 8
 _DONE: Final = frozenset({HTTPStatus.OK, HTTPStatus.NO_CONTENT})
@@ -35,11 +29,18 @@ _WAL: Final = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The cost of one operation: milliseconds of a core in server and PostgreSQL, bytes of write-ahead log."""
+    """The cost of one operation.
+
+    Attributes:
+        server_ms, postgres_ms: milliseconds of a core.
+        wal_bytes: bytes of write-ahead log.
+        wait_ms: median time until the response.
+    """
 
     server_ms: float
     postgres_ms: float
     wal_bytes: float
+    wait_ms: float
 
     @property
     def milliseconds(self) -> float:
@@ -58,51 +59,66 @@ class Operations:
     def logins(self, number: int) -> list[Step]:
         """Log in; the sessions are used by other operations."""
 
-        async def log_in(connection: Connection) -> None:
-            self.sessions.append(json.loads(await send(connection, requests.login(next(self._accounts)))))
+        async def log_in(connection: Connection) -> Response:
+            response = await send(connection, self.login())
+            self.sessions.append(json.loads(response.body))
+            return response
 
         return [log_in] * number
+
+    def login(self) -> bytes:
+        """Return the request that logs the next account in."""
+        return requests.login(next(self._accounts))
 
     def refreshes(self, number: int) -> list[Step]:
         """Refresh one session after the other."""
 
         def refresh(session: dict[str, Any]) -> Step:
-            async def do(connection: Connection) -> None:
-                session.update(json.loads(await send(connection, requests.refresh(session["refresh_token"]))))
+            async def do(connection: Connection) -> Response:
+                response = await send(connection, requests.refresh(session["refresh_token"]))
+                session.update(json.loads(response.body))
+                return response
 
             return do
 
         return [refresh(self._session(index)) for index in range(number)]
 
-    def with_tokens(self, method: str, path: str, number: int) -> list[Step]:
-        """Send a request with the access token of one session after the other."""
+    def readings(self, number: int) -> list[Step]:
+        """Send `GET /me` in one session after the other."""
+        return self._with_tokens("GET", "/me", number)
 
+    def logouts(self, number: int) -> list[Step]:
+        """Log out of one session after the other."""
+        return self._with_tokens("POST", "/logout", number)
+
+    def _with_tokens(self, method: str, path: str, number: int) -> list[Step]:
         def step(session: dict[str, Any]) -> Step:
-            async def do(connection: Connection) -> None:
-                await send(connection, requests.with_token(method, path, session["access_token"]))
-
-            return do
+            # The token is read when the request is sent: it may have been refreshed until then.
+            return lambda connection: send(connection, requests.with_token(method, path, session["access_token"]))
 
         return [step(self._session(index)) for index in range(number)]
 
     def client_credentials(self, number: int) -> list[Step]:
         """Request the token of a client."""
-        return self.repeated(requests.client_credentials(self.server.client_id, self.server.client_secret), number)
+        request = requests.client_credentials(self.server.client_id, self.server.client_secret)
+        return [lambda connection: send(connection, request)] * number
 
     def key_sets(self, number: int) -> list[Step]:
         """Fetch the whole key set."""
-        return self.repeated(requests.request("GET", "/.well-known/jwks.json"), number)
+        request = requests.request("GET", "/.well-known/jwks.json")
+        return [lambda connection: send(connection, request)] * number
 
-    def repeated(self, request: bytes, number: int, expected: frozenset[int] = _DONE) -> list[Step]:
-        """Send one request again and again."""
-
-        async def do(connection: Connection) -> None:
-            await send(connection, request, expected)
-
-        return [do] * number
+    async def log_in(self, number: int) -> list[dict[str, Any]]:
+        """Log in `number` times over a few connections; return the new sessions."""
+        await do_all(self.server.port, self.logins(number))
+        return self.sessions[-number:]
 
     def _session(self, index: int) -> dict[str, Any]:
         return self.sessions[index % len(self.sessions)]
+
+
+Batch = Callable[[Operations, int], list[Step]]
+"""One kind of operation, repeated."""
 
 
 class Meter:
@@ -115,62 +131,42 @@ class Meter:
 
     def __init__(self, database: asyncpg.Connection, database_url: str) -> None:
         self._database = database
-        self._postmaster = _postmaster(database_url)
+        folder = Path(parse_qs(urlsplit(database_url).query)["host"][0])
+        self._postmaster = int((folder / "postmaster.pid").read_text(encoding="ascii").split()[0])
 
     async def measure(self, server: Server, batch: Sequence[Step]) -> Cost:
-        """Do all of `batch` over a few connections.
-
-        Raises:
-            ProcessError: an operation failed.
-        """
+        """Do all of `batch` over a few connections."""
         before = await self._read(server)
-        await _do_all(server.port, batch)
+        waits = await do_all(server.port, batch)
         used = [now - then for now, then in zip(await self._read(server), before, strict=True)]
         seconds, postgres_seconds, wal_bytes = (each / len(batch) for each in used)
-        return Cost(seconds * 1000, postgres_seconds * 1000, wal_bytes)
+        return Cost(seconds * 1000, postgres_seconds * 1000, wal_bytes, median(waits) * 1000)
 
     async def _read(self, server: Server) -> tuple[float, float, float]:
         wal = await self._database.fetchval(_WAL)
-        return _cpu_seconds(server.pid), _cpu_seconds(self._postmaster), float(wal)
+        return cpu_seconds(server.pid), cpu_seconds(self._postmaster), float(wal)
 
 
-async def send(connection: Connection, request: bytes, expected: frozenset[int] = _DONE) -> bytes:
-    """Return the body of the response.
+async def send(connection: Connection, request: bytes, expected: frozenset[int] = _DONE) -> Response:
+    """Return the response.
 
     Raises:
-        ProcessError: it has another status.
+        InvalidRunError: it has another status.
     """
     response = await connection.send(request)
     if response.status not in expected:
-        raise ProcessError(f"unexpected response: {response.status}")
-    return response.body
+        raise InvalidRunError(f"unexpected response: {response.status}")
+    return response
 
 
-async def _do_all(port: int, batch: Sequence[Step]) -> None:
-    waiting = iter(batch)
+async def do_all(port: int, batch: Sequence[Step]) -> list[float]:
+    """Do each of `batch` once, over a few connections; return the seconds until each response."""
+    waiting, waits = iter(batch), list[float]()
 
     async def work(number: int) -> None:
         connection = await Connection.open(port, number)
-        for do in waiting:
-            await do(connection)
+        waits.extend([(await do(connection)).seconds for do in waiting])
         connection.close()
 
     await asyncio.gather(*map(work, range(_CONNECTIONS)))
-
-
-def _postmaster(database_url: str) -> int:
-    folder = parse_qs(urlsplit(database_url).query)["host"][0]
-    return int((Path(folder) / "postmaster.pid").read_text(encoding="ascii").split()[0])
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process and its live children, in seconds.
-
-    By the processor-time clock of each process (clock_getcpuclockid(3)), which counts nanoseconds where /proc has
-    hundredths of a second.
-    """
-    process, total = psutil.Process(pid), 0.0
-    for one in (process, *process.children(recursive=True)):
-        with suppress(OSError):
-            total += time.clock_gettime(~one.pid << 3 | 2)
-    return total
+    return waits

@@ -3,72 +3,77 @@
 No process is pinned to a core: servers and load share all cores.
 """
 
+import asyncio
 import json
-import os
+import secrets
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
+from socket import create_connection
 from typing import Final
 
+import asyncpg  # noqa: TID251 - fills the naive application's tables
 import psutil
 
 from loadtests import testbed
-from loadtests.bench.processes import ProcessError
-from loadtests.bench_issuer.naive_server import Server, running_naive_application
+from loadtests.processes import ProcessError, free_ports, running
 
 ACCOUNTS: Final = 1000
 PASSWORD: Final = "seven quiet green rivers"  # noqa: S105 - of accounts that exist for minutes
 # No mail, which the naive application does not have either; and each connection is a client without a proxy.
 _SETTINGS: Final = {"ISSUER_MAIL_URL": "", "ISSUER_TRUSTED_PROXY_HOPS": "0"}
+_START_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server under test.
+
+    Attributes:
+        port: where it listens.
+        pid: of its process.
+        client_id: of a client that it knows.
+        client_secret: of that client.
+    """
+
+    port: int
+    pid: int
+    client_id: str
+    client_secret: str = field(repr=False)
+
+    def resident_bytes(self) -> int:
+        """Return the resident memory of its process."""
+        return psutil.Process(self.pid).memory_info().rss
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A running issuer, its verifier and its database, and the naive application beside them."""
+    """A running stack with its issuer, and the naive application beside it."""
 
-    port: int
-    verifier_port: int
+    stack: testbed.Testbed
     database_url: str
-    pid: int
     ours: Server
     naive: Server
-    stack: testbed.Testbed
-
-    def resident_bytes(self) -> int:
-        """Return the resident memory of the issuer."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGESIZE")
 
 
 @contextmanager
 def running_testbed() -> Iterator[Site]:
-    """Start everything, import the accounts, and stop it at the end of the block.
-
-    Raises:
-        ProcessError: something did not start; with the end of its log.
-    """
+    """Start everything, import the accounts, and stop it at the end of the block."""
     with (
         tempfile.TemporaryDirectory(prefix="gatepass-bench-") as folder,
         testbed.running_testbed(Path(folder), _SETTINGS) as stack,
     ):
         stack.import_accounts(range(ACCOUNTS), PASSWORD)
-        client = json.loads(
-            stack.run_issuer("clients", "create", "machine", "--id", "machine", "--scope", "read", "--json")
-        )
-        database_url, pid = stack.database_url, _issuer_pid(stack.process.pid)
-        port, verifier_port = stack.ports["ISSUER_PORT"], stack.ports["VERIFIER_PORT"]
-        with running_naive_application(database_url, Path(folder, "naive.log")) as naive:
-            yield Site(
-                port,
-                verifier_port,
-                database_url,
-                pid,
-                Server(port, pid, client["id"], client["secret"]),
-                naive,
-                stack,
-            )
+        create = ("clients", "create", "machine", "--id", "machine", "--scope", "read", "--json")
+        client = json.loads(stack.run_issuer(*create))
+        ours = Server(stack.ports["ISSUER_PORT"], _issuer_pid(stack.process.pid), client["id"], client["secret"])
+        database_url = stack.issuer_settings["ISSUER_DATABASE_URL"]
+        with _running_naive_application(database_url, Path(folder, "naive.log")) as naive:
+            yield Site(stack, database_url, ours, naive)
 
 
 def _issuer_pid(stack_pid: int) -> int:
@@ -76,3 +81,39 @@ def _issuer_pid(stack_pid: int) -> int:
         if process.cmdline()[1:4] == ["-m", "issuer", "serve"]:
             return process.pid
     raise ProcessError("the stack has no issuer")
+
+
+@contextmanager
+def _running_naive_application(database_url: str, log: Path) -> Iterator[Server]:
+    secret = secrets.token_urlsafe(32)
+    asyncio.run(_fill(database_url, secret))
+    (port,) = free_ports(1)
+    options = ("--http", "httptools", "--loop", "uvloop", "--no-access-log", "--port", str(port))
+    environment = {"BENCHMARK_DATABASE_URL": database_url, "BENCHMARK_ISSUER": f"http://127.0.0.1:{port}"}
+    with running(
+        [sys.executable, "-m", "uvicorn", *options, "loadtests.bench_issuer.naive_app:app"],
+        environment=testbed.clean_environment(environment),
+        log=log,
+    ) as process:
+        process.wait_until(lambda: _listens(port), _START_SECONDS)
+        yield Server(port, process.pid, "machine", secret)
+
+
+def _listens(port: int) -> bool:
+    create_connection(("127.0.0.1", port), 1).close()
+    return True
+
+
+async def _fill(database_url: str, secret: str) -> None:
+    """Give the naive application the issuer's accounts and one client."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(Path(__file__).with_name("naive_app.sql").read_text(encoding="utf-8"))
+        await connection.execute(
+            "INSERT INTO naive.accounts (email, password_hash) SELECT email, password_hash FROM users"
+        )
+        await connection.execute(
+            "INSERT INTO naive.clients VALUES ('machine', $1, 'read')", sha256(secret.encode()).digest()
+        )
+    finally:
+        await connection.close()

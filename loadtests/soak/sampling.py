@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -67,7 +68,7 @@ async def take_sample(testbed: Testbed, started: float) -> Sample:
         OSError, httpx.HTTPError, asyncpg.PostgresError: a part of it did not respond.
     """
     parts = {part: _part(processes) for part, processes in stack_processes(testbed.process.pid).items()}
-    tables = await _tables(testbed.database_url)
+    tables = await _tables(testbed.issuer_settings["ISSUER_DATABASE_URL"])
     async with httpx.AsyncClient(
         base_url=testbed.url("ISSUER_PORT"), timeout=_TIMEOUT_SECONDS, trust_env=False
     ) as issuer:
@@ -85,13 +86,11 @@ def _part(processes: Sequence[psutil.Process]) -> PartSample:
     memory = descriptors = 0
     cpu_seconds = 0.0
     for process in processes:
-        try:
+        # A backend of PostgreSQL may just have ended.
+        with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             memory += _anonymous_bytes(process)
             descriptors += process.num_fds()
             cpu_seconds += sum(process.cpu_times()[:2])
-        # A backend of PostgreSQL that has just ended.
-        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-            continue
     return PartSample(len(processes), memory, descriptors, cpu_seconds)
 
 

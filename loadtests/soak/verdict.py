@@ -1,11 +1,12 @@
 """The verdict of a soak run: growth in its second half, compared with the published growth. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import linear_regression
 from typing import Final
 
 from loadtests.soak.sampling import Sample
+from loadtests.tables import VERDICTS, table
 
 MIB: Final = 1024 * 1024
 MEMORY_MIB_AN_HOUR: Final = 5.0
@@ -65,39 +66,23 @@ def evaluate(samples: Sequence[Sample], failures: Sequence[tuple[str, str, int]]
     ]
 
 
-def all_met(findings: Sequence[Finding]) -> bool:
-    """Return whether every bound was met."""
-    return all(finding.met is not False for finding in findings)
-
-
-def growth_per_hour(samples: Sequence[Sample], value: Callable[[Sample], float]) -> float:
-    """Return the slope, for each hour, of a straight line through the second half of the samples."""
-    late = samples[len(samples) // 2 :]
-    return linear_regression([sample.seconds for sample in late], [value(sample) for sample in late]).slope * _HOUR
-
-
 def _parts(samples: Sequence[Sample]) -> Iterator[Finding]:
     for part in samples[-1].parts:
-
-        def memory(sample: Sample, part: str = part) -> float:
-            return sample.parts[part].memory_bytes / MIB
-
-        def descriptors(sample: Sample, part: str = part) -> float:
-            return sample.parts[part].descriptors
-
         # Each backend of PostgreSQL caches the catalogue that it has read, and keeps files of tables open.
         is_bounded = part != "PostgreSQL"
+        memory = [sample.parts[part].memory_bytes / MIB for sample in samples]
+        descriptors = [float(sample.parts[part].descriptors) for sample in samples]
         yield _flat(f"{part}: memory, MiB", samples, memory, MEMORY_MIB_AN_HOUR if is_bounded else None)
         yield _flat(f"{part}: descriptors", samples, descriptors, DESCRIPTORS_AN_HOUR if is_bounded else None)
 
 
-def _flat(name: str, samples: Sequence[Sample], value: Callable[[Sample], float], bound: float | None) -> Finding:
-    growth = growth_per_hour(samples, value)
-    first, last = (f"{value(sample):,.1f}".removesuffix(".0") for sample in (samples[0], samples[-1]))
-    words = f"{growth:+.1f} an hour"
-    if bound is None:
-        return Finding(name, first, last, words, "", None)
-    return Finding(name, first, last, words, f"<= {bound:g} an hour", growth <= bound)
+def _flat(name: str, samples: Sequence[Sample], values: Sequence[float], bound: float | None) -> Finding:
+    """Return the growth by a straight line through the second half of the samples."""
+    half = len(samples) // 2
+    growth = linear_regression([sample.seconds for sample in samples[half:]], values[half:]).slope * _HOUR
+    first, last = (f"{value:,.1f}".removesuffix(".0") for value in (values[0], values[-1]))
+    demanded, met = ("", None) if bound is None else (f"<= {bound:g} an hour", growth <= bound)
+    return Finding(name, first, last, f"{growth:+.1f} an hour", demanded, met)
 
 
 def _tables(samples: Sequence[Sample]) -> Iterator[Finding]:
@@ -133,10 +118,5 @@ def _status_lists(samples: Sequence[Sample]) -> Iterator[Finding]:
 
 def to_markdown(findings: Sequence[Finding]) -> str:
     """Return the findings as a Markdown table."""
-    verdicts = {True: "met", False: "NOT MET", None: ""}
-    rows = [
-        f"| {one.name} | {one.start} | {one.end} | {one.growth} | {one.bound} | {verdicts[one.met]} |"
-        for one in findings
-    ]
-    head = ["| | start | end | growth | bound | result |", "| --- | ---: | ---: | ---: | ---: | --- |"]
-    return "\n".join([*head, *rows])
+    rows = [(one.name, one.start, one.end, one.growth, one.bound, VERDICTS[one.met]) for one in findings]
+    return table(["", "start", "end", "growth", "bound", "result"], rows)

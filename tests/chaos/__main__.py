@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from loadtests.bench.processes import ROOT
+from loadtests.processes import ROOT
 from shared.command_line import add_version, help_with_example
 from tests.chaos.report import write
 from tests.chaos.run import run

@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.patches import Patch
 
-from loadtests.bench import machine
+from loadtests import machine
 from loadtests.charts import save
 from tests.chaos.faults import ISSUER_SURFACE
 from tests.chaos.invariants import Effect, Outcome

@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from loadtests.bench import machine
+from loadtests import machine
 from shared.command_line import add_version
 from tests.promises.bounds import HELD, MEASURED
 from tests.promises.measurements import SCENES

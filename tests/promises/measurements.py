@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
@@ -19,9 +18,8 @@ from typing import Final
 import httpx
 from prometheus_client import Counter
 
-from loadtests.bench_issuer import requests
-from loadtests.bench_issuer.client import open_loop
-from loadtests.bench_issuer.measurements import OVERLOAD, Lengths, beside_logins, hashes, revocations
+from loadtests.bench_issuer.measurements import beside_logins, hashes, overloaded, revocations
+from loadtests.bench_issuer.operations import Operations
 from loadtests.bench_issuer.testbed import running_testbed
 from shared.claims import StatusReference
 from shared.jwks import format_jwks
@@ -40,7 +38,8 @@ from verifier.subrequest.decision_cache import CachedDecision, DecisionCache
 Figures = Iterator[tuple[str, float]]
 
 _MEBIBYTE: Final = 2**20
-_LENGTHS: Final = Lengths(short=6.0, overload=15.0)
+_SECONDS: Final = 6.0
+_OVERLOAD_SECONDS: Final = 15.0
 _ASKED_IN_AN_OUTAGE: Final = 20
 _STALL_SECONDS: Final = 0.5
 _RESPONSE_BYTES: Final = 400
@@ -50,16 +49,15 @@ _RESPONSE_BYTES: Final = 400
 def issuer_under_load() -> Figures:
     """Measure a stack of `make run` with a thousand accounts: overload, other requests during logins, revocations."""
     with running_testbed() as site:
-        yield "issuer-memory", site.resident_bytes() / _MEBIBYTE
-        accounts = count()
-        rate = OVERLOAD * hashes(_LENGTHS.short)
-        overload = asyncio.run(open_loop(site.port, lambda: requests.login(next(accounts)), rate, _LENGTHS.overload))
-        assert overload.statuses.keys() <= {200, 503}, overload.statuses
+        yield "issuer-memory", site.ours.resident_bytes() / _MEBIBYTE
+        operations = Operations(site.ours)
+        overload = asyncio.run(overloaded(operations, hashes(_SECONDS), _OVERLOAD_SECONDS))
         yield "overload", overload.percentile(0.99)
-        refresh, me = asyncio.run(beside_logins(site, accounts, _LENGTHS))
+        refresh, me = asyncio.run(beside_logins(operations, _SECONDS))
         yield "refresh-beside-logins", refresh * 1000
         yield "me-beside-logins", me * 1000
-        yield "revocation", asyncio.run(revocations(site, accounts, _LENGTHS.overload)).percentile(0.99)
+        revoked = asyncio.run(revocations(operations, site.stack.ports["VERIFIER_PORT"], _OVERLOAD_SECONDS))
+        yield "revocation", revoked.percentile(0.99)
 
 
 def database_outages() -> Figures:
@@ -215,7 +213,7 @@ def _seconds_until_rejected(name: str) -> float:
 
 
 def stack() -> Figures:
-    """Measure Measure `make run` from SIGTERM to the end of its last process."""
+    """Measure `make run` from SIGTERM to the end of its last process."""
     with _folder() as folder, running_stack(folder.path / "home") as running:
         descendants = running.descendants()
         stopped = time.monotonic()

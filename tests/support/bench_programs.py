@@ -3,7 +3,8 @@
 import os
 import sys
 
-from loadtests.bench.tools import DEBIAN_PACKAGES, MissingToolError, find_tools
+from loadtests.bench.tools import DEBIAN_PACKAGES, find_tools
+from loadtests.processes import CannotStartError
 from tests.support.programs import absent, program
 
 
@@ -19,6 +20,6 @@ def programs() -> dict[str, str]:
     for name in DEBIAN_PACKAGES:
         program(name)
     try:
-        return dict(find_tools(print))
-    except MissingToolError as error:
+        return dict(find_tools())
+    except CannotStartError as error:
         absent(str(error))

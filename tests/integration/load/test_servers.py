@@ -7,8 +7,8 @@ import pytest
 
 from loadtests.bench.contenders import CONTENDERS, Contender, Server
 from loadtests.bench.fixtures import TOKENS, Fixtures, make_fixtures
-from loadtests.bench.processes import ProcessError, run, running
-from loadtests.bench.servers import InvalidRunError, Setup, check, serving
+from loadtests.bench.servers import Setup, check, serving
+from loadtests.processes import InvalidRunError, ProcessError, run, running
 from shared.access_token import MAX_ISSUED_TOKEN_BYTES
 from tests.support import http_listener
 from tests.support.bench_programs import core, programs
@@ -114,10 +114,10 @@ def test_a_server_that_exits_is_named_with_its_last_output(fixtures: Fixtures, t
 
 
 def test_servers_that_ignore_the_signal_are_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadtests.bench.processes.STOP_SECONDS", 0.2)
+    monkeypatch.setattr("loadtests.processes.STOP_SECONDS", 0.2)
     log = tmp_path / "deaf.log"
     command = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
-    with running(command, cores=[core()], environment={}, log=log) as process:
+    with running(command, core=core(), environment={}, log=log) as process:
         process.ensure_alive()
     with pytest.raises(ProcessError, match="deaf ended with -"):
         process.ensure_alive()

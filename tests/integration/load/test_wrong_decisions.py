@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.bench.contenders import CONTENDERS, Contender
-from loadtests.bench.wrong_decisions import Outcome, decide, to_lines
+from loadtests.bench.wrong_decisions import Outcome, decide, to_text
 from tests.support.bench_programs import core, programs
 from tests.vectors.suite.cases import Case
 from tests.vectors.suite.running import Result, Verdict
@@ -28,8 +28,8 @@ def test_a_contender_decides_the_vectors(tmp_path: Path, name: str, wrong: bool)
 def test_wrong_accepts_without_a_check_are_counted_apart() -> None:
     wrong = [_result("05-type", "refused-1"), _result("08-claims", "missing-exp"), _result("02-form", "empty")]
     outcome = Outcome(contender("oathkeeper"), tuple(wrong), ())
-    row = next(line for line in to_lines([outcome]) if line.startswith("oathkeeper"))
-    assert row.split()[1:5] == ["3", "3", "1", "2"]
+    row = next(line for line in to_text([outcome]).splitlines() if line.startswith("| oathkeeper"))
+    assert row.split()[3:11:2] == ["3", "3", "1", "2"]
 
 
 def _result(check: str, name: str) -> Result:

@@ -1,8 +1,8 @@
 """Samples of a run with the figures of a test."""
 
-from loadtests.bench.machine import Busy
 from loadtests.bench.rounds import LoadLevel, Sample
 from loadtests.bench.wrk import Measurement
+from loadtests.machine import Busy
 
 
 def measurement(rate: float = 1000.0, p99_ms: float = 1.0, errors: int = 0, lost: int = 0) -> Measurement:

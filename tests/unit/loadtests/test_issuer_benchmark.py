@@ -44,7 +44,7 @@ def finished(**changes: Any) -> Round:
 def test_a_fast_run_meets_every_target() -> None:
     text = to_text([finished()], MACHINE, 3.0)
     assert "NOT MET" not in text
-    assert text.count("  met") == len(targets(3.0))
+    assert text.count("| met ") == len(targets(3.0))
 
 
 @pytest.mark.parametrize(

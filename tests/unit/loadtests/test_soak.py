@@ -70,7 +70,9 @@ def test_a_wrong_response_is_reported_and_an_unavailable_service_counted(failure
 
 def test_the_table_names_what_is_not_met() -> None:
     findings = [Finding("memory", "1", "9", "+8", "<= 5", met=False), Finding("rows", "0", "1", "+1", "", met=None)]
-    assert to_markdown(findings).splitlines()[2:] == [
-        "| memory | 1 | 9 | +8 | <= 5 | NOT MET |",
-        "| rows | 0 | 1 | +1 |  |  |",
+    assert to_markdown(findings).splitlines() == [
+        "|        | start | end | growth | bound | result  |",
+        "| ------ | ----: | --: | -----: | ----- | ------- |",
+        "| memory |     1 |   9 |     +8 | <= 5  | NOT MET |",
+        "| rows   |     0 |   1 |     +1 |       |         |",
     ]

@@ -3,20 +3,19 @@
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+from loadtests.processes import CannotStartError
 
 _SYSFS: Final = Path("/sys/devices/system/cpu")
 _PROC_STAT: Final = Path("/proc/stat")
 _STEAL: Final = 7
 _IDLE: Final = slice(3, 5)
-
-
-class TooFewCoresError(Exception):
-    """The benchmark needs one core for the servers and one for the load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +39,28 @@ def choose_cores() -> Cores:
     """Return two cores that we may use, not two threads of one physical core unless there is nothing else.
 
     Raises:
-        TooFewCoresError: we may use one only.
+        CannotStartError: we may use one only.
     """
     server, *others = sorted(os.sched_getaffinity(0))
     if not others:
-        raise TooFewCoresError("the benchmark needs two cores: one for the server, one for the load")
+        raise CannotStartError("the benchmark needs two cores: one for the server, one for the load")
     siblings = _siblings(server)
     return Cores(server, next((core for core in others if core not in siblings), others[0]))
 
 
 def describe() -> dict[str, str | int]:
     """Return the facts by which this machine is compared with another."""
-    return {
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count() or 0,
-        "kernel": platform.release(),
-        "system": _system(),
-    }
+    return {"cpu": _cpu_model(), "cores": os.cpu_count() or 0, "kernel": platform.release(), "system": _system()}
+
+
+def in_words(about: Mapping[str, str | int]) -> str:
+    """Return the description of a machine as a line of a report."""
+    return f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}"
+
+
+def written_by(command: str) -> str:
+    """Return the beginning of a published result: the command, the time, the machine."""
+    return f"Written by `{command}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, on {in_words(describe())}"
 
 
 @contextmanager
