@@ -6,15 +6,13 @@ Yields samples and draws no conclusions. With any failed response or socket, the
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final
 
 from loadtests.bench import wrk
 from loadtests.bench.contenders import Contender
 from loadtests.bench.servers import Setup, serving
 from loadtests.bench.wrk import Measurement
 from loadtests.machine import Busy, Cores, watch
-
-T = TypeVar("T")
 
 
 class LoadLevel(StrEnum):
@@ -70,7 +68,7 @@ def run_rounds(
                 yield sample
 
 
-def order(contenders: Sequence[T], number: int, rounds: int) -> list[T]:
+def order(contenders: Sequence[Contender], number: int, rounds: int) -> list[Contender]:
     """Rotate the start each round and reverse every second one, so that neighbours change."""
     first = number * len(contenders) // rounds
     rotated = [*contenders[first:], *contenders[:first]]
