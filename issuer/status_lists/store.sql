@@ -31,20 +31,24 @@ WHERE NOT EXISTS (SELECT FROM status_lists WHERE size - next_idx >= $2);
 -- Returns every list with free indices, and every list to which something refers: a bit, a client, a session that was
 -- not revoked and whose tokens may be valid. The fingerprint is a sum over the visible rows, so it does not depend on
 -- the order in which commits become visible. It adds hashes, since sums of indices are easily equal.
+-- Because the times are in a CTE, PostgreSQL looks for one row of each list instead of reading all sessions into a hash
+-- table.
+WITH clock AS MATERIALIZED (
+  SELECT statement_timestamp() AS now, statement_timestamp() - $2::interval AS expired_before
+)
 SELECT l.id AS list_id, l.size, count(r.status_idx) || ':' || coalesce(sum(hashint8extended(r.status_idx, 0)), 0)
-  AS fingerprint, coalesce(l.all_revoked_until > statement_timestamp(), false) AS all_revoked,
-  statement_timestamp() AS read_at
-FROM status_lists l
+  AS fingerprint, coalesce(l.all_revoked_until > clock.now, false) AS all_revoked, clock.now AS read_at
+FROM clock CROSS JOIN status_lists l
 LEFT JOIN revocations r ON r.status_list_id = l.id AND r.expires_at > statement_timestamp()
 WHERE l.next_idx + $1 <= l.size
-  OR l.all_revoked_until > statement_timestamp()
-  OR EXISTS (SELECT FROM revocations v WHERE v.status_list_id = l.id AND v.expires_at > statement_timestamp())
-  OR EXISTS (SELECT FROM clients c WHERE c.status_list_id = l.id)
   OR EXISTS (
     SELECT FROM sessions s
-    WHERE s.status_list_id = l.id AND s.ended_at IS NULL AND s.expires_at > statement_timestamp() - $2::interval
+    WHERE s.status_list_id = l.id AND s.ended_at IS NULL AND s.expires_at > clock.expired_before
   )
-GROUP BY l.id
+  OR EXISTS (SELECT FROM clients c WHERE c.status_list_id = l.id)
+  OR EXISTS (SELECT FROM revocations v WHERE v.status_list_id = l.id AND v.expires_at > clock.now)
+  OR l.all_revoked_until > clock.now
+GROUP BY l.id, clock.now
 ORDER BY l.id;
 
 -- name: revoked-indices
