@@ -45,12 +45,6 @@ def ids(records: MacSecretRecords) -> list[tuple[str, str]]:
     return [(entry.name, entry.state) for entry in records]
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    generate_key(tmp_path / "keys", NOW)
-    return tmp_path / "keys"
-
-
 def test_a_key_directory_has_a_mac_secret_shown_by_its_id_alone(keys: Path) -> None:
     (secret,) = load_key_set(keys).mac_secrets
     assert len(secret.value) == 32

@@ -32,12 +32,6 @@ GONE = LATER + timedelta(hours=2)
 PASSPHRASE, OTHER = b"one of the passphrases", b"another of the passphrases"
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    generate_key(tmp_path / "keys", NOW)
-    return tmp_path / "keys"
-
-
 def states(keys: Path) -> list[str]:
     return [str(key.state) for key in load_key_set(keys).keys]
 

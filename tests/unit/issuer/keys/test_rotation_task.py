@@ -21,11 +21,10 @@ LATER = NOW + RotationPolicy().publish_delay
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> Path:
+def keys(keys: Path) -> Path:
     """Return a current key and a next one, which is due at `LATER`."""
-    for _ in range(2):
-        generate_key(tmp_path / "keys", NOW)
-    return tmp_path / "keys"
+    generate_key(keys, NOW)
+    return keys
 
 
 def states(keys: Path) -> list[str]:

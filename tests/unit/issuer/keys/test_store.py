@@ -28,12 +28,6 @@ PEM_WITHOUT_KEY = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----
 OTHER_JWKS = format_jwks([rsa.generate_private_key(65537, 2048).public_key()])
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    generate_key(tmp_path / "keys", NOW)
-    return tmp_path / "keys"
-
-
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
