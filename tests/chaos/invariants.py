@@ -25,7 +25,7 @@ class Effect(StrEnum):
 
     NO_RESPONSE = "no response"
     UNAVAILABLE = "503"
-    REJECTED = "a good token rejected"
+    REJECTED = "a valid token rejected"
     LATE = "a revoked token accepted after the bound"
     WRONG_ACCEPT = "an invalid token accepted"
     WRONG_STATUS = "a wrong status"

@@ -26,7 +26,7 @@ from tests.support.token_forge import Forge
 
 USERS: Final = 6
 _PAUSE_SECONDS: Final = 0.3
-_BAD_PAUSE_SECONDS: Final = 0.25
+_INVALID_PAUSE_SECONDS: Final = 0.25
 _PROBE_SECONDS: Final = 0.25
 _CALL_TIMEOUT_SECONDS: Final = 3.0
 _ISSUER_TIMEOUT_SECONDS: Final = 10.0
@@ -135,9 +135,9 @@ class Load:
         """Record that a signing key was revoked."""
         self._revoked_kids[kid] = self.journal.now()
 
-    # What is good, and what is bad.
+    # Valid and invalid tokens.
 
-    def is_good(self, session: Session) -> bool:
+    def is_valid(self, session: Session) -> bool:
         """Return whether the session's access token must be accepted everywhere."""
         return (
             not session.ending
@@ -153,11 +153,11 @@ class Load:
             for fault in self.journal.faults
         )
 
-    def _good(self) -> Session | None:
-        good = [session for session in self.sessions[-4 * USERS :] if self.is_good(session)]
-        return self._rng.choice(good) if good else None
+    def _valid(self) -> Session | None:
+        valid = [session for session in self.sessions[-4 * USERS :] if self.is_valid(session)]
+        return self._rng.choice(valid) if valid else None
 
-    def _bad(self) -> tuple[str, str | None, float | None]:
+    def _invalid(self) -> tuple[str, str | None, float | None]:
         """Return a description, an invalid token, and the time of its revocation (None if it never was valid)."""
         now = self.journal.now()
         revoked = [
@@ -203,7 +203,7 @@ class Load:
 
     async def _attacker(self, surface: str) -> None:
         async def attack() -> None:
-            description, token, revoked_at = self._bad()
+            description, token, revoked_at = self._invalid()
             sent = self.journal.now()
             if revoked_at is not None and sent - revoked_at < REVOCATION_SECONDS:
                 return
@@ -216,24 +216,24 @@ class Load:
             else:
                 self._record_status(sent, surface, status, Effect.WRONG_ACCEPT, description)
 
-        await self._every(_BAD_PAUSE_SECONDS, attack)
+        await self._every(_INVALID_PAUSE_SECONDS, attack)
 
     async def _probe(self, surface: str) -> None:
-        session = self._good()
+        session = self._valid()
         if session is not None:
             await self._call(surface, session)
 
     async def _call(self, surface: str, session: Session) -> None:
         """Send a valid token and record any response but 200."""
         sent = self.journal.now()
-        self.journal.counts["good"] += 1
+        self.journal.counts["valid"] += 1
         status = await self._ask(surface, session.access)
         if status is None:
             return
         if status == 200:
             self._record_latency(surface, sent)
-        elif self.is_good(session):
-            self._record_status(sent, surface, status, Effect.REJECTED, f"{status} for a good token")
+        elif self.is_valid(session):
+            self._record_status(sent, surface, status, Effect.REJECTED, f"{status} for a valid token")
 
     def _record_status(self, sent: float, surface: str, status: int, otherwise: Effect, detail: str) -> None:
         if status == 503:
@@ -267,7 +267,7 @@ class Load:
         return response
 
     async def _probe_issuers(self) -> None:
-        session = self._good()
+        session = self._valid()
         if session is None:
             return
         sent = self.journal.now()
@@ -275,7 +275,7 @@ class Load:
         response = await self._to_issuers("GET", "/me", headers=headers)
         if response is not None and response.status_code == 200:
             self._record_latency(ISSUER_SURFACE, sent)
-        elif response is not None and response.status_code < 500 and self.is_good(session):
+        elif response is not None and response.status_code < 500 and self.is_valid(session):
             self.journal.add(sent, ISSUER_SURFACE, Effect.REJECTED, f"/me {response.status_code}")
 
     async def _watch_the_machine(self) -> None:
@@ -309,7 +309,7 @@ class Load:
                 account = await self._register(headers)
             elif session is None:
                 session = await self._log_in(account, headers)
-            elif not self.is_good(session) or self.journal.now() - session.minted_at > _REFRESH_AFTER_SECONDS:
+            elif not self.is_valid(session) or self.journal.now() - session.minted_at > _REFRESH_AFTER_SECONDS:
                 if not await self._refresh(session, headers):
                     session = None
             elif (choice := self._rng.random()) < _LOGOUTS:

@@ -65,7 +65,7 @@ def _invariants(result: Result) -> str:
             ", ".join(f"{counts[f'acknowledged {what}']} {what}" for what in ("accounts", "sessions", "logouts")),
             found[Effect.LOST],
         ),
-        ("good tokens rejected beyond the bounds", f"{counts['good']:,} sent", found[Effect.REJECTED]),
+        ("valid tokens rejected beyond the bounds", f"{counts['valid']:,} sent", found[Effect.REJECTED]),
         ("5xx other than 503, or without Retry-After", "", found[Effect.WRONG_STATUS] + found[Effect.NO_RETRY_AFTER]),
         (
             "unavailable beyond the recovery times",

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -100,13 +101,11 @@ class _Scheduler:
         plans = [self._draw()]
         if self._long and self._rng.random() < _OVERLAP:
             plans.append(self._draw())
-        made = await asyncio.gather(*map(self._make, plans))
-        await self._recovered([fault for fault in made if fault is not None])
+        await self._cause(plans)
 
     async def cut_everything(self) -> None:
         """Cut all links at once, so that every process has to connect again."""
-        plans = [plan for plan in deck(self._rng) if plan.kind == State.CUT]
-        await self._recovered([fault for fault in await asyncio.gather(*map(self._make, plans)) if fault is not None])
+        await self._cause([plan for plan in deck(self._rng) if plan.kind == State.CUT])
 
     async def settle(self) -> None:
         """Wait until the whole site works."""
@@ -140,8 +139,10 @@ class _Scheduler:
         fault.end = journal.now()
         return fault
 
-    async def _recovered(self, faults: list[Fault]) -> None:
+    async def _cause(self, plans: Sequence[FaultPlan]) -> None:
+        """Cause faults at once, and wait until clients no longer notice them."""
         journal = self._load.journal
+        faults = [fault for fault in await asyncio.gather(*map(self._make, plans)) if fault is not None]
         while faults:
             await asyncio.sleep(_POLL_SECONDS)
             last = max(fault.end for fault in faults)

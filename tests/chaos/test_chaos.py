@@ -28,5 +28,5 @@ def test_every_promise_holds_while_everything_fails_in_turn(tmp_path: Path) -> N
     assert {fault.kind for fault in result.journal.faults} >= {
         "kill", "restart", "freeze", "cut", "silent", "slow", "corrupt", "rotate", "revoke", "no descriptors",
     }, report  # fmt: skip
-    assert result.journal.counts["good"] > 500, report
+    assert result.journal.counts["valid"] > 500, report
     assert result.journal.counts["acknowledged logouts"] > 5, report

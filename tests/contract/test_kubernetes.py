@@ -186,7 +186,7 @@ def test_gateways_reach_public_ports_and_prometheus_admin_ports(overlay: Rendere
 
 
 def test_only_the_issuer_reaches_the_database(overlay: Rendered) -> None:
-    database, mail = ("postgres", 5432, "TCP"), {("anybody", 465, "TCP"), ("anybody", 587, "TCP")}
+    database, mail = ("postgres", 5432, "TCP"), {("any peer", 465, "TCP"), ("any peer", 587, "TCP")}
     assert overlay.egress(ISSUER) in ({database, *DNS}, {database, *DNS, *mail})
     operator = "cloudnative-pg in cnpg-system"
     assert overlay.ingress(POSTGRES) == {

@@ -56,7 +56,7 @@ def main() -> int:
     with _environment(in_process=packages[arguments.package].get("in_process", False)) as environ:
         if not _run(folder, environ, arguments.seconds):
             return 2
-        # On a busy machine a good test can take too long: a timeout is tried again before it counts. mutmut keeps
+        # On a busy machine a test can take too long: a timeout is tried again before it counts. mutmut keeps
         # its verdicts when tests change, so what survived an earlier run is tried again too.
         again = [
             name

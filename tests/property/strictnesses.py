@@ -269,7 +269,7 @@ STRICTNESSES: Final = (
     Strictness(
         "sender",
         RejectionReason.SENDER_CONSTRAINED,
-        "RFC 7800 §3.1: who presents it must prove a key, and we don't ask for that",
+        "RFC 7800 §3.1: its presenter must prove a key, and we don't ask for that",
         lambda lax: "cnf" in lax.claims,
     ),
     Strictness(

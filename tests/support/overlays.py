@@ -176,12 +176,12 @@ def _in_words(peer: Object) -> str:
     """Return a description of a peer of a network policy, from the values of its labels."""
     assert peer.keys() <= {"podSelector", "namespaceSelector"}, peer
     if not peer:
-        return "anybody"
-    [who] = [_role(label) for label in _labels(peer.get("podSelector", {})).items()] or ["all"]
+        return "any peer"
+    [pods] = [_role(label) for label in _labels(peer.get("podSelector", {})).items()] or ["all"]
     if "namespaceSelector" not in peer:
-        return who
-    [where] = [_role(label) for label in _labels(peer["namespaceSelector"]).items()]
-    return f"{who} in {where}"
+        return pods
+    [namespace] = [_role(label) for label in _labels(peer["namespaceSelector"]).items()]
+    return f"{pods} in {namespace}"
 
 
 def _role(label: tuple[str, str]) -> str:
