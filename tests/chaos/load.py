@@ -21,6 +21,7 @@ from issuer.keys.store import load_key_set
 from loadtests.invalid_tokens import corrupt, kid_of
 from tests.chaos.faults import CHECKING, ISSUER_SURFACE, KEY_SECONDS
 from tests.chaos.invariants import REVOCATION_SECONDS, Effect, Fault, Observation, Starvation
+from tests.chaos.links import State
 from tests.chaos.site import ACCESS_TOKEN_SECONDS, GATEWAYS, ISSUERS, Site
 from tests.support.token_forge import Forge
 
@@ -236,12 +237,21 @@ class Load:
             self._record_status(sent, surface, status, Effect.REJECTED, f"{status} for a valid token")
 
     def _record_status(self, sent: float, surface: str, status: int, otherwise: Effect, detail: str) -> None:
-        if status == 503:
+        if status == 503 or (status >= 500 and self._link_was_corrupt(surface, sent)):
             self.journal.add(sent, surface, Effect.UNAVAILABLE)
         elif status >= 500:
             self.journal.add(sent, surface, Effect.WRONG_STATUS, f"{status}")
         else:
             self.journal.add(sent, surface, otherwise, detail)
+
+    def _link_was_corrupt(self, surface: str, sent: float) -> bool:
+        """Return whether the verifier's status passed a link that flips bits. A gateway passes on 501 or 603, too."""
+        return any(
+            fault.kind == State.CORRUPT
+            and fault.target.startswith(f"{surface}-")
+            and fault.start - _CALL_TIMEOUT_SECONDS < sent <= fault.end
+            for fault in self.journal.faults
+        )
 
     def _record_latency(self, surface: str, sent: float) -> None:
         now = self.journal.now()
