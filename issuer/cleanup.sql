@@ -11,7 +11,7 @@ DELETE FROM sessions WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM sessions WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
 ));
 
--- name: ended-sessions
+-- name: revoked-sessions
 -- A day after the revocation: until then an operator can see its reason.
 DELETE FROM sessions WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM sessions WHERE ended_at < $1::timestamptz - interval '1 day' LIMIT $2 FOR UPDATE SKIP LOCKED

@@ -60,14 +60,14 @@ WHERE id = $1
 RETURNING id;
 
 -- name: list-sessions
-SELECT id, user_id, client_id, created_at, rotated_at, idle_expires_at, expires_at, ended_at, end_reason,
-  host(address) AS ip_address, user_agent
+SELECT id, user_id, client_id, created_at, rotated_at, idle_expires_at, expires_at, ended_at AS revoked_at,
+  end_reason AS revocation_reason, host(address) AS ip_address, user_agent
 FROM sessions
 WHERE user_id = $1
 ORDER BY created_at DESC, id;
 
 -- name: find-session
-SELECT id, user_id, client_id, created_at, rotated_at, idle_expires_at, expires_at, ended_at, end_reason,
-  host(address) AS ip_address, user_agent
+SELECT id, user_id, client_id, created_at, rotated_at, idle_expires_at, expires_at, ended_at AS revoked_at,
+  end_reason AS revocation_reason, host(address) AS ip_address, user_agent
 FROM sessions
 WHERE id = $1;

@@ -59,8 +59,8 @@ class SessionRecord:
     rotated_at: datetime
     idle_expires_at: datetime
     expires_at: datetime
-    ended_at: datetime | None
-    end_reason: str | None
+    revoked_at: datetime | None
+    revocation_reason: str | None
     ip_address: str | None
     user_agent: str | None
 

@@ -35,7 +35,7 @@ class AuditEventKind(StrEnum):
     PASSWORD_SET = "password_set"  # noqa: S105 - a label
     LOGIN_SUCCEEDED = "login_succeeded"
     LOGIN_FAILED = "login_failed"
-    SESSION_ENDED = "session_ended"
+    SESSION_REVOKED = "session_revoked"
     REFRESH_TOKEN_REUSE_DETECTED = "refresh_token_reuse_detected"  # noqa: S105 - a label
     REFRESH_GENERATION_AHEAD = "refresh_generation_ahead"
     EVERYTHING_REVOKED = "everything_revoked"

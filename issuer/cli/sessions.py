@@ -53,5 +53,5 @@ def _revoke_all(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 def _document(session: SessionRecord) -> Mapping[str, Any]:
     expired = min(session.idle_expires_at, session.expires_at) <= datetime.now(UTC)
-    state = "ended" if session.ended_at else "expired" if expired else "live"
+    state = "revoked" if session.revoked_at else "expired" if expired else "live"
     return {"id": session.id, "state": state} | asdict(session)

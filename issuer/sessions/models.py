@@ -114,7 +114,7 @@ class SessionState:
     created_at: datetime
     rotated_ago: timedelta
     expires_at: datetime
-    ended_at: datetime | None
+    revoked_at: datetime | None
     disabled_at: datetime | None
     client: PublicClient | None
     login_scope: str

@@ -48,7 +48,7 @@ def evaluate_refresh(  # noqa: PLR0911 - one return for each case of the rule
     """
     if state is None or client_id not in {None, state.client_id}:
         return RefreshOutcome.INVALID
-    if state.ended_at is not None:
+    if state.revoked_at is not None:
         return RefreshOutcome.REVOKED
     if state.expires_at <= now:
         return RefreshOutcome.EXPIRED

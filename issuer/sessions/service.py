@@ -212,7 +212,7 @@ class SessionService:
         if (
             state is None
             or state.user_id != user_id
-            or state.ended_at is not None
+            or state.revoked_at is not None
             or state.disabled_at is not None
             or state.expires_at <= self.now()
         ):

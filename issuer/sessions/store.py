@@ -271,7 +271,7 @@ class SessionStore:
             created_at=row["created_at"],
             rotated_ago=row["rotated_ago"],
             expires_at=row["expires_at"],
-            ended_at=row["ended_at"],
+            revoked_at=row["revoked_at"],
             disabled_at=row["disabled_at"],
             client=client,
             login_scope=row["login_scope"],

@@ -39,7 +39,7 @@ WITH live AS MATERIALIZED (
   HAVING count(*) > 0
 )
 INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id, detail)
-SELECT 'session_ended', $1, id, client_id, $6, $7, $8, detail
+SELECT 'session_revoked', $1, id, client_id, $6, $7, $8, detail
 FROM events
 ORDER BY id
 RETURNING coalesce((detail ->> 'sessions')::int, 1) AS sessions;
@@ -127,8 +127,8 @@ WHERE s.id = $1 AND s.generation = $2 AND ($3::text IS NULL OR s.client_id = $3)
       AND ($7 IS NULL OR ($7 = ANY (c.audiences) AND $7 = ANY (coalesce(s.audiences, c.audiences))))
   ) END
 RETURNING s.id, s.user_id, s.client_id, s.generation, s.retries, s.retried_in_a_row, s.created_at,
-  interval '0' AS rotated_ago, s.idle_expires_at AS expires_at, s.ended_at, u.disabled_at, s.scope AS login_scope,
-  s.scope_limited, s.audiences, u.scope, u.roles, u.claims, s.status_list_id, s.status_idx,
+  interval '0' AS rotated_ago, s.idle_expires_at AS expires_at, s.ended_at AS revoked_at, u.disabled_at,
+  s.scope AS login_scope, s.scope_limited, s.audiences, u.scope, u.roles, u.claims, s.status_list_id, s.status_idx,
   CASE WHEN s.client_id <> 'first-party' THEN (
     SELECT jsonb_build_object('audiences', c.audiences, 'scope', c.scope, 'claims', c.claims)
     FROM clients c WHERE c.id = s.client_id
@@ -136,8 +136,8 @@ RETURNING s.id, s.user_id, s.client_id, s.generation, s.retries, s.retried_in_a_
 
 -- name: find-session
 SELECT s.id, s.user_id, s.client_id, s.generation, s.retries, s.retried_in_a_row, s.created_at,
-  clock_timestamp() - s.rotated_at AS rotated_ago, least(s.idle_expires_at, s.expires_at) AS expires_at, s.ended_at,
-  u.disabled_at, s.scope AS login_scope, s.scope_limited, s.audiences, u.scope, u.roles, u.claims, s.status_list_id,
+  clock_timestamp() - s.rotated_at AS rotated_ago, least(s.idle_expires_at, s.expires_at) AS expires_at,
+  s.ended_at AS revoked_at, u.disabled_at, s.scope AS login_scope, s.scope_limited, s.audiences, u.scope, u.roles, u.claims, s.status_list_id,
   s.status_idx, CASE WHEN c.id IS NOT NULL
     THEN jsonb_build_object('audiences', c.audiences, 'scope', c.scope, 'claims', c.claims) END AS client
 FROM sessions s JOIN users u ON u.id = s.user_id
@@ -169,7 +169,7 @@ INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, 
 SELECT event.kind, user_id, id, client_id, $5, $6, $7, event.detail
 FROM updated CROSS JOIN LATERAL (VALUES
   ('refresh_token_reuse_detected', jsonb_build_object('generations_behind', generation - $2)),
-  ('session_ended', jsonb_build_object('reason', 'refresh_token_reuse'))
+  ('session_revoked', jsonb_build_object('reason', 'refresh_token_reuse'))
 ) AS event (kind, detail)
 RETURNING session_id;
 
@@ -188,7 +188,7 @@ WITH updated AS (
   ON CONFLICT DO NOTHING
 )
 INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id, detail)
-SELECT 'session_ended', user_id, id, client_id, $6, $7, $8, jsonb_build_object('reason', $4::text)
+SELECT 'session_revoked', user_id, id, client_id, $6, $7, $8, jsonb_build_object('reason', $4::text)
 FROM updated
 RETURNING session_id;
 
@@ -207,7 +207,7 @@ WITH updated AS (
   ON CONFLICT DO NOTHING
 )
 INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id, detail)
-SELECT 'session_ended', user_id, id, client_id, $5, $6, $7, jsonb_build_object('reason', $3::text)
+SELECT 'session_revoked', user_id, id, client_id, $5, $6, $7, jsonb_build_object('reason', $3::text)
 FROM updated
 ORDER BY id
 RETURNING session_id;

@@ -1,7 +1,7 @@
 """The rule that limits password guessing, as pure functions. ADR 0084 explains it.
 
 Failed logins are counted. A login that shows a live session of its own account is *proven* and is limited only by
-that session and by the `owner` counter of the account. Every other login is limited by the account, the client's
+that session and by the account's counter `all_sessions`. Every other login is limited by the account, the client's
 network and the pair of them. After the free failures of a counter each further attempt must wait, twice as long each
 time. Nothing else that a client shows, and no earlier behaviour of the account, changes the rule. No I/O, no clock.
 """
@@ -36,13 +36,13 @@ def login_limits(failures_per_network: int) -> Mapping[CounterKind, Limit]:
         CounterKind.NETWORK: Limit(failures_per_network, timedelta(hours=1)),
         CounterKind.SESSION: Limit(10, timedelta(days=1)),
         # Without delays (see MAX_FAILURES): a stolen session must not slow down the other devices of the user.
-        CounterKind.OWNER: Limit(MAX_FAILURES, timedelta(days=7)),
+        CounterKind.ALL_SESSIONS: Limit(MAX_FAILURES, timedelta(days=7)),
     }
 
 
 def decide(history: LoginHistory, limits: Mapping[CounterKind, Limit], now: datetime) -> LoginDecision:
     """Return how long an attempt must wait, and because of which counter."""
-    proofs = history.counters.get(CounterKind.OWNER)
+    proofs = history.counters.get(CounterKind.ALL_SESSIONS)
     is_proven = history.shows_own_session and (proofs is None or proofs.count < MAX_FAILURES)
     kinds = PROVEN_KINDS if is_proven else UNPROVEN_KINDS
     waits = {kind: _wait(history.counters.get(kind), limits[kind].free, now) for kind in kinds}

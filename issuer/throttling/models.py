@@ -42,12 +42,12 @@ class CounterKind(StrEnum):
     """The client's network: an IPv4 address or an IPv6 /64."""
     SESSION = "session"
     """One session of the account that was shown as proof."""
-    OWNER = "owner"
+    ALL_SESSIONS = "all_sessions"
     """All sessions of the account that were shown as proof."""
 
 
 UNPROVEN_KINDS: Final = (CounterKind.PAIR, CounterKind.ACCOUNT, CounterKind.NETWORK)
-PROVEN_KINDS: Final = (CounterKind.SESSION, CounterKind.OWNER)
+PROVEN_KINDS: Final = (CounterKind.SESSION, CounterKind.ALL_SESSIONS)
 """The first of each is cleared by a success and subtracted from the second. Rows are locked in this order."""
 
 

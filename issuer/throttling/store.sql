@@ -1,5 +1,5 @@
 -- Rate-limit counters. Unlogged: a crash of PostgreSQL clears them. `count-failed-login` of accounts/store.sql counts
--- failed logins. Rows are locked in the order of `login_limits`: pair, account, network; session, owner.
+-- failed logins. Rows are locked in the order of `login_limits`: pair, account, network; session, all_sessions.
 
 -- name: count-request
 -- $1 key, $2 now, $3 when the counter restarts.

@@ -87,7 +87,7 @@ class Throttle:
         }
         if shown is not None:
             keys[CounterKind.SESSION] = self._key(CounterKind.SESSION, email_key, str(shown.id))
-            keys[CounterKind.OWNER] = self._key(CounterKind.OWNER, email_key)
+            keys[CounterKind.ALL_SESSIONS] = self._key(CounterKind.ALL_SESSIONS, email_key)
         return LoginAttempt(email_key, keys, shown)
 
     def decide(self, history: LoginHistory) -> LoginDecision:
@@ -120,7 +120,7 @@ class Throttle:
         """
         keys = dict(self.attempt(email_key, context, shown).keys)
         del keys[CounterKind.NETWORK]  # it also counts failures at other accounts
-        keys[CounterKind.OWNER] = self._key(CounterKind.OWNER, email_key)
+        keys[CounterKind.ALL_SESSIONS] = self._key(CounterKind.ALL_SESSIONS, email_key)
         try:
             await self._store.clear(list(keys.values()))
         except DatabaseUnavailableError:

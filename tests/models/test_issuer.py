@@ -50,7 +50,7 @@ COUNTED: Final = {
     "password_reset",
     "login_succeeded",
     "login_failed",
-    "session_ended",
+    "session_revoked",
     "refresh_token_reuse_detected",
     "refresh_generation_ahead",
     "everything_revoked",
@@ -688,7 +688,7 @@ class IssuerModel(RuleBasedStateMachine):
         """Mark a session and its tokens as revoked."""
         if not session.ended:
             session.ended = True
-            self.state.events["session_ended"] += 1
+            self.state.events["session_revoked"] += 1
         for token in self.issued:
             if token.session == session.id and token.revoked_at is None:
                 token.revoked_at, token.known = self.now, True

@@ -16,9 +16,16 @@ from issuer.throttling.models import CounterKind, LimitedAction, ShownSession
 from tests.models.walks import TIMEOUT_SECONDS, walk
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
 
-FREE = {"pair": 10, "account": 50, "network": 60, "session": 10, "owner": 100}
+FREE = {"pair": 10, "account": 50, "network": 60, "session": 10, "all_sessions": 100}
 REQUESTS = 5
-SECONDS = {"request": 600, "pair": 86400, "account": 7 * 86400, "network": 3600, "session": 86400, "owner": 7 * 86400}
+SECONDS = {
+    "request": 600,
+    "pair": 86400,
+    "account": 7 * 86400,
+    "network": 3600,
+    "session": 86400,
+    "all_sessions": 7 * 86400,
+}
 ACCOUNTS = ("ann", "bob", "unknown")
 NETWORKS = ("192.0.2.1", "2001:db8::1", None)
 
@@ -59,14 +66,18 @@ class Reference:
             return 0
         return max(0, min(row.last + min(900, 1 << (row.count - free)), row.ends) - self.second)
 
-    def is_owner(self, account: str, session: UUID | None) -> bool:
-        """A session identifies its user."""
-        return session is not None and self.live.get(session) == account and self.row(("owner", account)).count < 100
+    def is_proven(self, account: str, session: UUID | None) -> bool:
+        """Return whether the session proves the login."""
+        return (
+            session is not None
+            and self.live.get(session) == account
+            and self.row(("all_sessions", account)).count < 100
+        )
 
     def keys(self, account: str, network: str | None, session: UUID | None) -> list[tuple[str, ...]]:
         """Return the counters that limit an attempt."""
-        if self.is_owner(account, session):
-            return [("session", str(session)), ("owner", account)]
+        if self.is_proven(account, session):
+            return [("session", str(session)), ("all_sessions", account)]
         return [("pair", account, str(network)), ("account", account), ("network", str(network))]
 
     def count(self, key: tuple[str, ...]) -> None:
@@ -78,10 +89,10 @@ class Reference:
         self, account: str, network: str | None, session: UUID | None, *, right: bool, clears: bool
     ) -> int | str:
         """Log in, or confirm the password within a session."""
-        owner, keys = self.is_owner(account, session), self.keys(account, network, session)
+        proven, keys = self.is_proven(account, session), self.keys(account, network, session)
         if wait := max(map(self.wait, keys)):
             return wait
-        if right and account != "unknown" and (owner or account not in self.disabled):
+        if right and account != "unknown" and (proven or account not in self.disabled):
             if clears:
                 forgiven = self.row(keys[0]).count
                 self.rows.pop(keys[0], None)
@@ -90,7 +101,7 @@ class Reference:
             return "accepted"
         for key in keys:
             self.count(key)
-        if not owner and self.row(("account", account)).count >= 100:
+        if not proven and self.row(("account", account)).count >= 100:
             self.disabled.add(account)
         return "rejected"
 
@@ -102,7 +113,7 @@ class Reference:
 
     def burst(self, account: str, network: str | None, session: UUID | None, size: int) -> int:
         """Fail `size` times at once; the other counters limit what the first one admits."""
-        owner, (first, *others) = self.is_owner(account, session), self.keys(account, network, session)
+        proven, (first, *others) = self.is_proven(account, session), self.keys(account, network, session)
         if max(map(self.wait, (first, *others))):
             return 0
         results = 0
@@ -115,7 +126,7 @@ class Reference:
                 if is_free:
                     self.count(key)
             results += all(free)
-        if not owner and self.row(("account", account)).count >= 100:
+        if not proven and self.row(("account", account)).count >= 100:
             self.disabled.add(account)
         return results
 
@@ -207,7 +218,7 @@ class LoginRule(RuleBasedStateMachine):
         self.runner.run(bench.execute("UPDATE users SET password_disabled_at = NULL WHERE email_key = $1", email))
         self.runner.run(bench.throttle.reset(email, self._context(network)))
         self.reference.disabled.discard(account)
-        for key in (("pair", account, str(network)), ("account", account), ("owner", account)):
+        for key in (("pair", account, str(network)), ("account", account), ("all_sessions", account)):
             self.reference.rows.pop(key, None)
 
     @invariant()
@@ -224,10 +235,10 @@ class LoginRule(RuleBasedStateMachine):
         is_disabled = found is not None and found.password_disabled_at is not None
         assert is_disabled == (account in self.reference.disabled and account != "unknown")
         keys = {"pair": ("pair", account, str(network)), "account": ("account", account)}
-        keys |= {"network": ("network", str(network)), "owner": ("owner", account)}
+        keys |= {"network": ("network", str(network)), "all_sessions": ("all_sessions", account)}
         for kind, key in keys.items():
             counter = standing.counters.get(CounterKind(kind))
-            if shown is not None or kind != "owner":
+            if shown is not None or kind != "all_sessions":
                 assert (counter.count if counter else 0) == self.reference.row(key).count
 
     def _log_in(self, account: str, network: str | None, shown: ShownSession | None, password: str) -> None:

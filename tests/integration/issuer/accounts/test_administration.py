@@ -60,7 +60,7 @@ def revoked_sessions(url: str, account: UUID) -> int:
         execute(
             url,
             "SELECT FROM audit_events e JOIN revocations r ON r.status_list_id = 0 "
-            "WHERE e.user_id = $1 AND e.kind = 'session_ended' AND r.status_idx IN "
+            "WHERE e.user_id = $1 AND e.kind = 'session_revoked' AND r.status_idx IN "
             "(SELECT status_idx FROM sessions WHERE id = e.session_id)",
             account,
         )
@@ -71,7 +71,7 @@ def revoked_sessions(url: str, account: UUID) -> int:
     ("act", "reason", "last_event"),
     [
         (Administration.disable, "account_disabled", "account_disabled"),
-        (Administration.revoke_sessions, "revoked_by_operator", "session_ended"),
+        (Administration.revoke_sessions, "revoked_by_operator", "session_revoked"),
     ],
 )
 def test_revoking_an_accounts_sessions_also_stops_logins_in_progress(
@@ -81,7 +81,7 @@ def test_revoking_an_accounts_sessions_also_stops_logins_in_progress(
     add_sessions(url, account, 3)
     add_sessions(url, other, 1)
     administer(url, acting(act, account))
-    assert events(url, account)[:3] == [("session_ended", reason)] * 3
+    assert events(url, account)[:3] == [("session_revoked", reason)] * 3
     assert events(url, account)[-1][0] == last_event
     assert revoked_sessions(url, account) == 3
     assert execute(url, "SELECT security_version FROM users WHERE id = $1", account)[0][0] == 1
@@ -93,7 +93,7 @@ def test_deleting_an_account_leaves_only_revocations_and_audit_events(url: str) 
     add_sessions(url, account, 2)
     revoked = execute(url, "SELECT count(*) FROM revocations")[0][0]
     administer(url, lambda use: use.delete(account))
-    assert events(url, account) == [("session_ended", "account_deleted")] * 2 + [("account_deleted", None)]
+    assert events(url, account) == [("session_revoked", "account_deleted")] * 2 + [("account_deleted", None)]
     assert execute(url, "SELECT count(*) FROM revocations")[0][0] == revoked + 2
     assert execute(url, "SELECT FROM sessions WHERE user_id = $1", account) == []
     with pytest.raises(AccountNotFoundError):
@@ -139,10 +139,10 @@ def test_a_session_is_revoked_once(url: str) -> None:
     add_sessions(url, account, 2)
     session = administer(url, lambda use: use.sessions(account))[0]
     for _ in range(2):
-        assert administer(url, lambda use: use.revoke_session(session.id)).end_reason == "revoked_by_operator"
-    assert events(url, account) == [("session_ended", "revoked_by_operator")]
+        assert administer(url, lambda use: use.revoke_session(session.id)).revocation_reason == "revoked_by_operator"
+    assert events(url, account) == [("session_revoked", "revoked_by_operator")]
     assert revoked_sessions(url, account) == 1
-    assert [each.end_reason for each in administer(url, lambda use: use.sessions(account))].count(None) == 1
+    assert [each.revocation_reason for each in administer(url, lambda use: use.sessions(account))].count(None) == 1
 
 
 def test_accounts_are_listed_page_by_page(url: str) -> None:
@@ -261,7 +261,7 @@ def test_an_operator_sets_a_password(issuer: IssuerProcess) -> None:
     assert issuer.login("forgetful@example.com").status_code == 401
     refreshed = HTTP.post(f"{issuer.url}/token", data={"grant_type": "refresh_token", "refresh_token": refresh_token})
     assert (refreshed.status_code, refreshed.json()["error"]) == (400, "invalid_grant")
-    assert ("session_ended", "password_set") in events(issuer.database_url, UUID(account))
+    assert ("session_revoked", "password_set") in events(issuer.database_url, UUID(account))
 
 
 def test_without_the_keys_of_the_issuers_nothing_is_unlocked(issuer: IssuerProcess, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_sessions_are_printed_without_control_characters(issuer: IssuerProcess) 
     listed = command(issuer, "sessions", "list", "--user", str(account)).stdout
     assert "Browser\ufffd[2J" in listed
     assert listed.split()[1] == "expired"
-    assert run(issuer, "sessions", "revoke", listed.split()[0])["state"] == "ended"
+    assert run(issuer, "sessions", "revoke", listed.split()[0])["state"] == "revoked"
 
 
 def test_an_account_created_by_an_operator_follows_the_rules_of_registration(issuer: IssuerProcess) -> None:

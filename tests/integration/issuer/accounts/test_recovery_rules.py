@@ -103,7 +103,7 @@ async def test_a_reset_is_recorded_after_its_revocations(bench: RecoveryBench, d
     assert await kinds(database_url) == [
         "account_registered",
         "password_reset_requested",
-        "session_ended",
+        "session_revoked",
         "password_reset",
     ]
     events = await rows(database_url, "SELECT user_id, actor, host(address) AS address, request_id FROM audit_events")
@@ -266,8 +266,8 @@ async def test_a_password_change_keeps_the_current_session(bench: RecoveryBench,
     assert bench.ended.reported == [(RevocationReason.PASSWORD_CHANGED, 2)]
     assert await kinds(database_url) == [
         "account_registered",
-        "session_ended",
-        "session_ended",
+        "session_revoked",
+        "session_revoked",
         "password_changed",
     ]
 
@@ -322,7 +322,7 @@ async def test_a_deleted_account_leaves_only_ids_in_the_trail(bench: RecoveryBen
     for table in ("users", "sessions", "outbox", "one_time_tokens"):
         assert await rows(database_url, f"SELECT FROM {table}") == [], table
     assert len(await rows(database_url, "SELECT FROM revocations")) == 2
-    assert (await kinds(database_url))[-3:] == ["session_ended", "session_ended", "account_deleted"]
+    assert (await kinds(database_url))[-3:] == ["session_revoked", "session_revoked", "account_deleted"]
     trail = await rows(database_url, "SELECT event::text AS line FROM audit_events event")
     assert not [event for event in trail if ANN in event["line"]]
     assert not await opens(bench, PASSWORD)

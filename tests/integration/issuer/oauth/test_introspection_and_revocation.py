@@ -151,7 +151,7 @@ def test_a_revocation_is_audited_with_its_client(issuer: IssuerProcess) -> None:
     revoke(issuer, issuer.session()["refresh_token"])
     rows = execute(issuer.database_url, "SELECT kind, actor, client_id, detail::text FROM audit_events")
     assert ("client_tokens_revoked", "client", machine.id, "{}") in [tuple(row) for row in rows]
-    assert ("session_ended", "self", "first-party", '{"reason": "revoked"}') in [tuple(row) for row in rows]
+    assert ("session_revoked", "self", "first-party", '{"reason": "revoked"}') in [tuple(row) for row in rows]
 
 
 # RFC 7662: introspection.

@@ -271,7 +271,7 @@ def test_a_client_that_is_removed_takes_its_sessions_with_it(issuer: IssuerProce
         "SELECT kind FROM audit_events WHERE client_id = $1 AND actor = 'operator' ORDER BY at",
         client_id,
     )
-    assert [event["kind"] for event in events][:3] == ["client_created", "client_disabled", "session_ended"]
+    assert [event["kind"] for event in events][:3] == ["client_created", "client_disabled", "session_revoked"]
 
 
 def test_a_session_follows_the_changes_of_its_client(issuer: IssuerProcess) -> None:

@@ -44,7 +44,7 @@ def live_sessions(issuer: IssuerProcess, user: UUID) -> int:
     return count
 
 
-def test_ended_sessions_take_no_place_of_live_ones(database_url: str) -> None:
+def test_revoked_sessions_do_not_count_towards_the_limit(database_url: str) -> None:
     async def logins() -> None:
         async with session_bench(database_url, per_account=3) as bench:
             account = await bench.account()
@@ -151,7 +151,7 @@ def test_fifty_thousand_sessions_are_revoked_within_a_statement_timeout(
     results = (
         "SELECT sum(coalesce((detail ->> 'sessions')::int, 1)) FROM audit_events WHERE kind = $1 AND user_id = $2"
     )
-    assert execute(issuer.database_url, results, "session_ended", account)[0][0] == revoked
+    assert execute(issuer.database_url, results, "session_revoked", account)[0][0] == revoked
     if left == 0:
         assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
 

@@ -133,7 +133,7 @@ def test_a_reused_token_is_recorded_logged_and_counted(on: Callable[..., list[An
     (session,) = made
     assert events(database_url)[1:] == [
         ("refresh_token_reuse_detected", session.id, {"generations_behind": 2}),
-        ("session_ended", session.id, {"reason": "refresh_token_reuse"}),
+        ("session_revoked", session.id, {"reason": "refresh_token_reuse"}),
     ]
     assert lines[1:] == [{"event": "refresh_token_reused", "session": str(session.id), "log_level": "warning"}]
     assert session.count("sessions_revoked", reason="refresh_token_reuse") == 1
@@ -170,7 +170,7 @@ def test_a_token_of_a_lost_generation_is_an_alarm(on: Callable[..., list[Any]], 
     assert session.count("refreshes", outcome="generation_ahead") == 1
 
 
-def test_ended_sessions_are_recorded_and_counted_by_reason(on: Callable[..., list[Any]], database_url: str) -> None:
+def test_revoked_sessions_are_recorded_and_counted_by_reason(on: Callable[..., list[Any]], database_url: str) -> None:
     made: list[Session] = []
 
     async def work(session: Session) -> None:
@@ -186,8 +186,8 @@ def test_ended_sessions_are_recorded_and_counted_by_reason(on: Callable[..., lis
     on(work)
     first, second, _ = made
     assert events(database_url)[3:] == [
-        ("session_ended", first.id, {"reason": "logout"}),
-        ("session_ended", second.id, {"reason": "revoked_by_user"}),
+        ("session_revoked", first.id, {"reason": "logout"}),
+        ("session_revoked", second.id, {"reason": "revoked_by_user"}),
     ]
     assert first.count("sessions_revoked", reason="logout") == 1
     assert first.count("sessions_revoked", reason="revoked_by_user") == 1
@@ -214,7 +214,7 @@ def test_a_disabled_client_loses_its_sessions_batch_by_batch(
     assert [row["id"] for row in live] == [other[0].id]
     batches = execute(database_url, "SELECT count(DISTINCT xmin::text) FROM sessions WHERE ended_at IS NOT NULL")
     assert batches[0][0] == 3
-    ended = [detail for kind, _, detail in events(database_url) if kind == "session_ended"]
+    ended = [detail for kind, _, detail in events(database_url) if kind == "session_revoked"]
     assert ended == 5 * [{"reason": "client_disabled"}]
     assert revoked_until(database_url) == {other[0].bench.now + timedelta(seconds=REVOCATION_RETENTION_SECONDS)}
 
@@ -229,7 +229,7 @@ def test_a_login_beyond_the_limit_ends_the_oldest_session(on: Callable[..., list
             made.append(await session.log_in_again())
 
     on(work, per_account=2)
-    assert ("session_ended", made[0].id, {"reason": "session_limit"}) in events(database_url)
+    assert ("session_revoked", made[0].id, {"reason": "session_limit"}) in events(database_url)
     live = {row["id"] for row in execute(database_url, "SELECT id FROM sessions WHERE ended_at IS NULL")}
     assert live == {session.id for session in made[1:]}
     assert made[0].count("sessions_revoked", reason="session_limit") == 1

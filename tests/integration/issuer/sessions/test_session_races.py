@@ -253,7 +253,7 @@ def test_parallel_reuse_revokes_a_session_once(database_url: str) -> None:
     asyncio.run(reuse())
     rows = execute(database_url, "SELECT kind FROM audit_events WHERE kind <> 'account_registered'")
     kinds = [row["kind"] for row in rows]
-    assert sorted(kinds) == ["login_succeeded", "refresh_token_reuse_detected", "session_ended"]
+    assert sorted(kinds) == ["login_succeeded", "refresh_token_reuse_detected", "session_revoked"]
 
 
 def test_parallel_revocations_of_all_sessions_never_deadlock(database_url: str) -> None:
@@ -277,7 +277,7 @@ def test_parallel_revocations_of_all_sessions_never_deadlock(database_url: str) 
                 assert sum(ended) == 6
 
     asyncio.run(rounds())
-    assert execute(database_url, "SELECT count(*) FROM audit_events WHERE kind = 'session_ended'")[0][0] == 120
+    assert execute(database_url, "SELECT count(*) FROM audit_events WHERE kind = 'session_revoked'")[0][0] == 120
 
 
 def test_300_leases_at_once_over_several_issuers_never_collide(database_url: str) -> None:

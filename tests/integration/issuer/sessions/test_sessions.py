@@ -135,7 +135,7 @@ def test_reuse_of_an_old_token_revokes_the_session(issuer: IssuerProcess) -> Non
     assert issuer.request("GET", "/me", newest["access_token"]).status_code == 401
     wait_until_flagged(issuer, newest)
     assert row(issuer, tokens)["end_reason"] == "refresh_token_reuse"
-    assert events(issuer, tokens) == ["login_succeeded", "refresh_token_reuse_detected", "session_ended"]
+    assert events(issuer, tokens) == ["login_succeeded", "refresh_token_reuse_detected", "session_revoked"]
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +259,7 @@ def test_a_logout_revokes_the_session_and_its_access_tokens(issuer: IssuerProces
     wait_until_flagged(issuer, tokens)
     assert not is_flagged(issuer, other)
     assert issuer.request("GET", "/me", other["access_token"]).status_code == 200
-    assert events(issuer, tokens) == ["login_succeeded", "session_ended"]
+    assert events(issuer, tokens) == ["login_succeeded", "session_revoked"]
     assert row(issuer, tokens)["end_reason"] == "logout"
 
 

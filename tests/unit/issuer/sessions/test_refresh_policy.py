@@ -26,7 +26,7 @@ STATE = SessionState(
     created_at=NOW - timedelta(days=1),
     rotated_ago=timedelta(seconds=5),
     expires_at=NOW + timedelta(days=14),
-    ended_at=None,
+    revoked_at=None,
     disabled_at=None,
     client=default_client("gatepass"),
     login_scope="profile",
@@ -80,7 +80,9 @@ def test_a_refresh_token_is_decided_by_its_counter(
 @given(st.integers(0, 20))
 def test_an_expired_or_revoked_session_rejects_every_token(generation: int) -> None:
     token = RefreshToken(SESSION, generation)
-    assert evaluate_refresh(replace(STATE, ended_at=NOW), token, "first-party", NOW, RETRY) is RefreshOutcome.REVOKED
+    assert (
+        evaluate_refresh(replace(STATE, revoked_at=NOW), token, "first-party", NOW, RETRY) is RefreshOutcome.REVOKED
+    )
     assert (
         evaluate_refresh(replace(STATE, expires_at=NOW), token, "first-party", NOW, RETRY) is RefreshOutcome.EXPIRED
     )
