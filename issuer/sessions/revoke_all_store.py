@@ -51,10 +51,10 @@ async def revoke_all(database: Database) -> Issued:
     Raises:
         DatabaseUnavailableError: the database is unavailable; some may have been revoked.
     """
-    issued = await count_issued(database)
+    issued, retention = await count_issued(database), timedelta(seconds=REVOCATION_RETENTION_SECONDS)
     async with database.transaction() as connection:
         await connection.execute(_SQL["lock-extension"])
-        await connection.execute(_SQL["close-lists"], timedelta(seconds=REVOCATION_RETENTION_SECONDS))
+        await connection.execute(_SQL["close-lists"], retention)
         await connection.execute(_SQL["skip-list-ids"])
         await connection.execute(_SQL["add-list"], LIST_BITS, PUBLISH_SECONDS - LOGIN_AFTER_SECONDS)
         await connection.execute(_SQL["detach-client-indices"])
@@ -68,6 +68,8 @@ async def revoke_all(database: Database) -> Issued:
     await asyncio.sleep(_PROPAGATION_SECONDS)
     while await _revoke_batch(database):
         pass
+    async with database.connection() as connection:
+        await connection.execute(_SQL["extend-closures"], retention)
     return issued
 
 

@@ -46,3 +46,9 @@ WHERE id = ANY (ARRAY(
   )
   LIMIT $1
 )) AND ended_at IS NULL;
+
+-- name: extend-closures
+-- $1 the maximum lifetime of an access token. A session of a closed list could be refreshed until it was revoked.
+UPDATE status_lists
+SET all_revoked_until = clock_timestamp() + $1::interval
+WHERE all_revoked_until > clock_timestamp();
