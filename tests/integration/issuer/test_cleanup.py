@@ -81,35 +81,24 @@ def test_no_row_is_removed_before_its_last_token_has_expired(url: str) -> None:
     assert set(clean_up(url, lambda use: use.once()).values()) == {0}
 
 
-def test_locked_rows_are_skipped(url: str) -> None:
-    account = add_account(url)
-    add_sessions(url, account, 3, expired="1 day")
-
-    async def clean_while_one_is_held(use: Cleanup) -> int:
-        database = Database(url, 1)
-        async with database.transaction() as connection:
-            await connection.execute("SELECT FROM sessions LIMIT 1 FOR UPDATE")
-            removed = await use.once()
-        await database.close()
-        return removed["expired-sessions"]
-
-    assert clean_up(url, clean_while_one_is_held) == 2
-    assert clean_up(url, lambda use: use.once())["expired-sessions"] == 1
-
-
-def test_one_process_cleans_up_at_a_time(url: str) -> None:
+@pytest.mark.parametrize(
+    ("held", "removed"),
+    [("SELECT FROM sessions LIMIT 1 FOR UPDATE", 2), ("SELECT pg_advisory_xact_lock(1734439782)", 0)],
+    ids=["a locked row is skipped", "one process cleans up at a time"],
+)
+def test_a_cleanup_waits_for_no_other_transaction(url: str, held: str, removed: int) -> None:
     add_sessions(url, add_account(url), 3, expired="1 day")
 
-    async def clean_while_another_does(use: Cleanup) -> int:
+    async def clean_meanwhile(use: Cleanup) -> dict[str, int]:
         database = Database(url, 1)
         async with database.transaction() as connection:
-            await connection.execute("SELECT pg_advisory_xact_lock(1734439782)")
-            removed = await use.once()
+            await connection.execute(held)
+            counted = await use.once()
         await database.close()
-        return sum(removed.values())
+        return counted
 
-    assert clean_up(url, clean_while_another_does) == 0
-    assert clean_up(url, lambda use: use.once())["expired-sessions"] == 3
+    assert clean_up(url, clean_meanwhile).get("expired-sessions", 0) == removed
+    assert clean_up(url, lambda use: use.once())["expired-sessions"] == 3 - removed
 
 
 def test_thousands_of_rows_are_removed_during_registrations_and_logins(issuer: IssuerProcess) -> None:

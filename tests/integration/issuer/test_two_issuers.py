@@ -20,7 +20,11 @@ from tests.support.releases import with_other_clock
 
 CLIENTS = 6
 EMAIL = "ann@example.com"
-LISTS_SENT = 'gatepass_issuer_http_requests_total{method="GET",route="/status-lists/{id}",status="200"}'
+# Two lists of one second are equal to the byte, so a verifier that has one may get 304 from the other issuer.
+LISTS_SERVED = [
+    f'gatepass_issuer_http_requests_total{{method="GET",route="/status-lists/{{id}}",status="{status}"}}'
+    for status in (200, 304)
+]
 
 # As one would balance issuers anywhere: the next one is asked where the first could not be reached, never where
 # it may have acted already. At random, or of two requests in turn the same one would always go to the same issuer.
@@ -138,7 +142,7 @@ def test_a_logout_reaches_verifiers_although_an_issuers_clock_differs(
         def other_served() -> bool:
             # The balancer takes turns: without requests between a verifier's two, one issuer may always get the list.
             HTTP.get(f"{url}/status-lists")
-            return other.metric(LISTS_SENT) > 0
+            return any(other.metric(name) > 0 for name in LISTS_SERVED)
 
         wait_until(lambda: passes() == 200, "the verifier knows the list", 10)
         wait_until(other_served, "the verifier has the list of the other issuer", 60)

