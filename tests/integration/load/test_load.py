@@ -67,7 +67,7 @@ def _stack() -> Iterator[Stack]:
 
 
 def test_the_exit_status_follows_the_thresholds(out: Path) -> None:
-    run = Finished(out, "load", "--users", "10", "--duration", "8", "--think", "0.1", "--accounts", "500")
+    run = Finished(out, "load", "--users", "10", "--duration", "12", "--think", "0.1", "--accounts", "500")
     assert run.results["failures"] is True, run.output
     assert {"register", "login", "me", "refresh", "logout", "call"} <= run.results.keys()
     # How fast this machine is today is not tested: the status has to follow the table.
@@ -82,7 +82,7 @@ def test_the_exit_status_follows_the_thresholds(out: Path) -> None:
 
 def test_locust_runs_the_file_by_itself(stack: Stack, tmp_path: Path) -> None:
     users = ("TypicalUser", "InvalidTokenCaller")
-    options = ("--headless", "-u", "4", "-r", "4", "-t", "5s", "--think", "0.1", "--csv", str(tmp_path / "run"))
+    options = ("--headless", "-u", "4", "-r", "4", "-t", "8s", "--think", "0.1", "--csv", str(tmp_path / "run"))
     hosts = ("--host", stack.url("GATEWAY_PORT"), "--issuer", stack.url("ISSUER_PORT"))
     command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", *hosts, *options, *users]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
@@ -91,7 +91,7 @@ def test_locust_runs_the_file_by_itself(stack: Stack, tmp_path: Path) -> None:
 
 
 def test_wrongly_accepted_invalid_tokens_are_failures(out: Path, stack: Stack) -> None:
-    issuer, few = stack.url("ISSUER_PORT"), ("--users", "4", "--duration", "5", "--think", "0.1")
+    issuer, few = stack.url("ISSUER_PORT"), ("--users", "4", "--duration", "8", "--think", "0.1")
     invalid = ("load", "--scenario", "invalid-tokens", *few, "--issuer", issuer)
     guarded = Finished(out, *invalid, "--host", stack.url("GATEWAY_PORT"))
     assert guarded.results["failures"] is True, guarded.output
@@ -116,7 +116,7 @@ def test_seeded_accounts_log_out_and_their_tokens_are_rejected(out: Path, stack:
 
 
 def test_a_sweep_has_figures_of_each_step(out: Path, stack: Stack) -> None:
-    steady = ("sweep", "--scenario", "steady-calls", "--steps", "2,4", "--duration", "5", "--think", "0.1")
+    steady = ("sweep", "--scenario", "steady-calls", "--steps", "2,4", "--duration", "8", "--think", "0.1")
     run = Finished(out, *steady, "--host", stack.url("GATEWAY_PORT"), "--issuer", stack.url("ISSUER_PORT"))
     assert run.status == MET, run.output
     rows = (out / "sweep.csv").read_text(encoding="ascii").splitlines()
@@ -169,7 +169,7 @@ def test_a_host_of_the_environment_is_not_loaded(out: Path) -> None:
 
 def test_a_redirect_is_a_failure_and_not_followed(out: Path) -> None:
     with _redirecting("http://127.0.0.1:1") as (elsewhere, followed), _redirecting(elsewhere) as (url, requested):
-        run = Finished(out, "load", "--users", "2", "--duration", "4", "--think", "0.1", "--host", url)
+        run = Finished(out, "load", "--users", "2", "--duration", "6", "--think", "0.1", "--host", url)
     assert followed == []
     assert requested
     assert run.status == NOT_MET
