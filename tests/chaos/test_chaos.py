@@ -16,7 +16,7 @@ SEED: Final = 2026
 
 
 @pytest.mark.timeout(600)
-def test_every_promise_holds_while_everything_fails_in_turn(tmp_path: Path) -> None:
+def test_every_promise_holds_while_each_part_fails_in_turn(tmp_path: Path) -> None:
     result = asyncio.run(run(SEED, MINUTES, tmp_path / "logs"))
     report = write(result, tmp_path, f"make chaos CHAOS_SEED={SEED}")
     for reason in sorted(set(result.skipped.values())):

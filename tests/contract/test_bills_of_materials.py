@@ -41,7 +41,7 @@ def _bill(folder: Path, side: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_a_bill_of_materials_is_valid_and_says_whose_it_is(folder: Path, side: str) -> None:
+def test_a_bill_of_materials_is_valid_and_names_its_program(folder: Path, side: str) -> None:
     # Written only if it is valid by this schema: seconds that are not to be spent twice.
     assert _bill(folder, side)["$schema"] == "http://cyclonedx.org/schema/bom-1.6.schema.json"
     assert "--no-validate" not in (ROOT / "Makefile").read_text(encoding="utf-8")

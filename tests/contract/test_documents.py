@@ -37,7 +37,7 @@ def test_every_relative_link_has_a_target(document: Path) -> None:
 
 
 @pytest.mark.parametrize("page", tables.pages(), ids=lambda path: path.name)
-def test_a_reference_page_says_what_the_code_says(page: Path) -> None:
+def test_a_reference_page_agrees_with_the_code(page: Path) -> None:
     assert documents.text(page) == tables.pages()[page], "run `python -m tests.support.tables`"
 
 

@@ -121,7 +121,7 @@ def test_manifests_and_variables_hold_no_secret(overlay: Rendered) -> None:
             assert not re.search("://[^/]*@", value), name
 
 
-def test_a_verifier_holds_nothing_worth_stealing(overlay: Rendered) -> None:
+def test_a_verifier_holds_no_secret(overlay: Rendered) -> None:
     verifiers = list(overlay.ours("gatepass-verifier"))
     assert verifiers
     for pod, container in verifiers:

@@ -294,7 +294,7 @@ class LoginRule(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(TIMEOUT_SECONDS)
-def test_the_rule_holds_whatever_happens_in_whatever_order(database_url: str) -> None:
+def test_the_rule_holds_in_any_order_of_events(database_url: str) -> None:
     class Machine(LoginRule):
         url = database_url
 

@@ -59,7 +59,7 @@ def test_a_header_that_was_added_as_the_guide_says_is_the_verifier_s(
         assert report_of(without, port, "--claim-header", TENANT).status in (0, 2)
 
 
-def test_a_header_that_was_forgotten_is_found(tmp_path: Path, application: int) -> None:
+def test_a_missing_header_is_found(tmp_path: Path, application: int) -> None:
     folder = VerifierFolder(tmp_path)
     with (
         folder.running(policies=POLICIES) as verifier,

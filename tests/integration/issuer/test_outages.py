@@ -18,7 +18,7 @@ def assert_unavailable(response: httpx.Response, slug: str) -> None:
     assert int(response.headers["retry-after"]) >= 1
 
 
-def test_it_is_not_ready_before_the_schema_is_migrated(postgres: Postgres) -> None:
+def test_an_issuer_is_not_ready_before_the_schema_is_migrated(postgres: Postgres) -> None:
     url = postgres.new_database()
     with running_issuer(url, ready=503) as issuer:
         checks = issuer.admin("/readyz").json()["checks"]
@@ -29,7 +29,7 @@ def test_it_is_not_ready_before_the_schema_is_migrated(postgres: Postgres) -> No
         assert issuer.register("ann@example.com").status_code == 201
 
 
-def test_it_is_ready_when_a_first_key_appears(database_url: str, tmp_path: Path) -> None:
+def test_an_issuer_is_ready_when_a_first_key_appears(database_url: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     with running_issuer(database_url, keys, ready=503) as issuer:
         assert issuer.register("ann@example.com").status_code == 201

@@ -73,7 +73,9 @@ def test_a_contender_that_rejects_a_valid_token_voids_the_run(fixtures: Fixtures
 
 
 @pytest.mark.parametrize("fault", ["no exp", "no client_id", "another type"])
-def test_a_hardened_contender_must_also_reject_tokens_that_say_too_little(fixtures: Fixtures, fault: str) -> None:
+def test_a_hardened_contender_must_also_reject_tokens_without_a_required_claim(
+    fixtures: Fixtures, fault: str
+) -> None:
     rejected = {None, *fixtures.invalid.values(), *fixtures.invalid_for_hardened.values()} - {
         fixtures.invalid_for_hardened[fault]
     }

@@ -67,7 +67,7 @@ def other_tokens(hydra: Hydra) -> dict[str, str]:
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("kind", [*PERSONS, *MACHINES])
-def test_an_access_token_tells_the_application_who_calls(
+def test_an_access_token_identifies_the_caller_to_the_application(
     site: Site, hydra: Hydra, access_tokens: dict[str, str], gateway: str, kind: str
 ) -> None:
     token = access_tokens[kind]

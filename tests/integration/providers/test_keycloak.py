@@ -93,7 +93,7 @@ def other_tokens(keycloak: Keycloak) -> dict[str, str]:
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("kind", [*PERSONS, *MACHINES])
-def test_an_access_token_tells_the_application_who_calls(
+def test_an_access_token_identifies_the_caller_to_the_application(
     site: Site, keycloak: Keycloak, access_tokens: dict[str, str], kind: str, gateway: str
 ) -> None:
     claims = claims_of(access_tokens[kind])

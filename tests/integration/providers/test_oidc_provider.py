@@ -72,7 +72,7 @@ def other_tokens(oidc_provider: OidcProvider) -> dict[str, dict[str, str]]:
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("kind", [*PERSONS, *MACHINES])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_an_access_token_tells_the_application_who_calls(
+def test_an_access_token_identifies_the_caller_to_the_application(
     site: Site,
     oidc_provider: OidcProvider,
     access_tokens: dict[str, dict[str, str]],

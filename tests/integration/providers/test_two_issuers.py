@@ -47,7 +47,7 @@ def _is_accepted(site: Site, token: str) -> bool:
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_equal_subjects_are_told_apart_by_their_issuer(
+def test_equal_subjects_are_distinguished_by_their_issuer(
     site: Site, hydra: Hydra, oidc_provider: OidcProvider, gateway: str
 ) -> None:
     people = [

@@ -93,7 +93,7 @@ def test_a_process_that_ignores_signals_is_killed(tmp_path: Path) -> None:
     assert alive(family) == []
 
 
-def test_it_stops_when_the_reaper_is_killed(tmp_path: Path) -> None:
+def test_the_stack_stops_when_the_reaper_is_killed(tmp_path: Path) -> None:
     async def act(supervisor: Supervisor) -> None:
         await supervisor.start(_shell("steady", "exec sleep 60"), _at_once)
         reaper = next(child for child in psutil.Process().children() if "reaper.py" in command_line(child))

@@ -44,7 +44,7 @@ def _running(folder: VerifierFolder, *inherited: InheritedSocket, **settings: An
         yield verifier
 
 
-def test_it_serves_on_a_tcp_or_unix_socket(folder: VerifierFolder, place: InheritedSocket) -> None:
+def test_a_verifier_serves_on_a_tcp_or_unix_socket(folder: VerifierFolder, place: InheritedSocket) -> None:
     with _running(folder, place) as verifier:
         assert verifier.ask(token=verifier.token()).status == 200
         assert verifier.stop() == 0

@@ -35,11 +35,11 @@ def unmet(samples: list[Sample], failures: tuple[tuple[str, str, int], ...] = ()
     return [finding.name for finding in evaluate(samples, failures, rotations) if finding.met is False]
 
 
-def test_a_flat_run_meets_every_bound() -> None:
+def test_a_run_without_growth_meets_every_bound() -> None:
     assert unmet(run()) == []
 
 
-def test_growth_while_everything_starts_does_not_count() -> None:
+def test_growth_during_the_start_does_not_count() -> None:
     assert unmet(run(memory_mib=lambda moment: 40 + 100 * min(moment, 0.4))) == []
 
 

@@ -57,7 +57,7 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     assert {target.evaluate(_run()) for target in TARGETS} == {("not measured", None)}
 
 
-def test_targets_speak_of_contenders_that_exist() -> None:
+def test_targets_name_existing_contenders() -> None:
     everything = _run(*(sample(one.name, 100, under=under) for one in CONTENDERS for under in LoadLevel))
     assert None not in {target.evaluate(everything)[1] for target in TARGETS}
 

@@ -51,7 +51,7 @@ def test_every_signature_of_wycheproof_is_verified_correctly(name: str) -> None:
     assert tried > 100
 
 
-def test_every_jws_of_wycheproof_is_verified_correctly_but_for_two_whose_key_is_for_another_algorithm() -> None:
+def test_every_jws_of_wycheproof_is_verified_correctly_except_two() -> None:
     """RFC 7520's figure 20 is signed by PS384, but Wycheproof's JWK for it has PS256."""
     wrong = []
     for group in load("json_web_signature_test")["groups"]:

@@ -75,7 +75,7 @@ def test_an_accepted_token_is_read_claim_by_claim() -> None:
         ),
     ],
 )
-def test_what_is_at_fault_has_its_line(case: Json, line: str) -> None:
+def test_each_error_has_its_line(case: Json, line: str) -> None:
     assert any(it.startswith(line) for it in explained(KEYCLOAK, case)), explained(KEYCLOAK, case)
 
 

@@ -31,7 +31,7 @@ def test_every_fact_of_a_built_in_profile_has_its_source(name: str) -> None:
     assert built_in(name).name == name
 
 
-def test_the_file_of_the_default_profile_says_what_the_code_does() -> None:
+def test_the_file_of_the_default_profile_agrees_with_the_code() -> None:
     table = _BuiltIn.model_validate(tomllib.loads((FOLDER / "rfc9068.toml").read_text(encoding="utf-8")))
     spelled_out = _profile("rfc9068", table)
     assert replace(spelled_out, token_types=RFC9068.token_types) == RFC9068
@@ -97,7 +97,7 @@ PROFILE = f'issuers."{KEYCLOAK}".profile: '
         ("role = '/roles'", "role: no such member; did you mean roles?"),
     ],
 )
-def test_what_is_wrong_with_a_profile_is_said_in_one_line_that_names_the_issuer(profile: str, line: str) -> None:
+def test_an_error_of_a_profile_is_one_line_that_names_the_issuer(profile: str, line: str) -> None:
     table = profile if profile.startswith("profile") else f"[issuers.'{KEYCLOAK}'.profile]\n{profile}"
     with pytest.raises(PolicyError) as rejected:
         rules_of(table)

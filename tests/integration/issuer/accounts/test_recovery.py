@@ -81,7 +81,7 @@ def strict(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield MailingIssuer(issuer, folder)
 
 
-def test_a_forgotten_password_is_reset_by_mail(post: MailingIssuer) -> None:
+def test_a_password_is_reset_by_mail(post: MailingIssuer) -> None:
     email = "forgetful@example.com"
     post.issuer.register(email)
     sessions = [post.login(email) for _ in range(2)]

@@ -76,7 +76,7 @@ def test_a_login_gets_what_account_and_client_share(issuer: IssuerProcess, shop:
     assert event[0][0] == "shop"
 
 
-def test_without_a_client_all_is_as_before(issuer: IssuerProcess) -> None:
+def test_a_login_without_a_client_is_for_the_default_client(issuer: IssuerProcess) -> None:
     tokens = log_in(issuer, "default@example.com").json()
     assert contents(tokens) == ("first-party", "gatepass", "read write admin")
     narrowed = refresh(issuer, tokens["refresh_token"], scope="admin", resource="gatepass").json()
@@ -255,7 +255,7 @@ def test_rfc7662_a_resource_server_learns_what_a_refresh_would_give(
 
 
 @pytest.mark.parametrize("command", ["disable", "delete"])
-def test_a_client_that_is_removed_takes_its_sessions_with_it(issuer: IssuerProcess, command: str) -> None:
+def test_removing_a_client_revokes_its_sessions(issuer: IssuerProcess, command: str) -> None:
     client_id = public_client(issuer, f"short-lived-{command}")
     email = f"{client_id}@example.com"
     tokens = log_in(issuer, email, "profile", client_id=client_id).json()

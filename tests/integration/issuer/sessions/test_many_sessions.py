@@ -78,7 +78,7 @@ def test_a_session_that_was_not_used_for_too_long_is_not_listed(database_url: st
     assert asyncio.run(listed()) == [1, 0]
 
 
-def test_expired_sessions_make_room_before_live_ones(database_url: str) -> None:
+def test_expired_sessions_are_removed_before_live_ones(database_url: str) -> None:
     async def logins() -> None:
         async with session_bench(database_url, per_account=3) as bench:
             account = await bench.account()

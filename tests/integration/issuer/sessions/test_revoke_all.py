@@ -69,7 +69,7 @@ def test_tokens_of_the_closed_list_stay_revoked_until_the_last_has_expired(datab
     assert timedelta(seconds=40) < session["ended_at"] - new["created_at"] < timedelta(seconds=60)
 
 
-def test_a_session_that_an_issuer_adds_to_a_closed_list_is_ended_too(database_url: str) -> None:
+def test_a_session_that_an_issuer_adds_to_a_closed_list_is_revoked_too(database_url: str) -> None:
     """Until its next poll, an issuer assigns the indices that it has leased."""
 
     async def work() -> None:

@@ -194,7 +194,7 @@ def test_revoked_sessions_are_recorded_and_counted_by_reason(on: Callable[..., l
     assert revoked_until(database_url) == {first.bench.now + timedelta(seconds=REVOCATION_RETENTION_SECONDS)}
 
 
-def test_a_disabled_client_loses_its_sessions_batch_by_batch(
+def test_the_sessions_of_a_disabled_client_are_revoked_in_batches(
     on: Callable[..., list[Any]], database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "_BATCH", 2)
@@ -219,7 +219,7 @@ def test_a_disabled_client_loses_its_sessions_batch_by_batch(
     assert revoked_until(database_url) == {other[0].bench.now + timedelta(seconds=REVOCATION_RETENTION_SECONDS)}
 
 
-def test_a_login_beyond_the_limit_ends_the_oldest_session(on: Callable[..., list[Any]], database_url: str) -> None:
+def test_a_login_beyond_the_limit_revokes_the_oldest_session(on: Callable[..., list[Any]], database_url: str) -> None:
     made: list[Session] = []
 
     async def work(session: Session) -> None:
@@ -337,7 +337,7 @@ def test_an_unknown_session_has_no_state(on: Callable[..., list[Any]]) -> None:
     on(work)
 
 
-def test_an_access_token_ends_with_its_session(on: Callable[..., list[Any]]) -> None:
+def test_an_access_token_expires_with_its_session(on: Callable[..., list[Any]]) -> None:
     async def work(session: Session) -> None:
         sessions = session.bench.sessions
         short = replace(sessions, limits=replace(sessions.limits, absolute=timedelta(seconds=100)))

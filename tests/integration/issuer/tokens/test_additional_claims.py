@@ -167,7 +167,7 @@ def test_a_claim_that_is_no_longer_configured_is_left_out(issuer: IssuerProcess)
         assert additional(log_in(without, "gina@example.com")) == {}
 
 
-def test_an_application_gets_them_in_headers(issuer: IssuerProcess, tmp_path: Path) -> None:
+def test_an_application_gets_additional_claims_in_headers(issuer: IssuerProcess, tmp_path: Path) -> None:
     hugo = account(issuer, "hugo@example.com")
     run(issuer, "users", "update", hugo, *claims("tenant=acme", "seats=7"))
     token = log_in(issuer, "hugo@example.com")["access_token"].encode()

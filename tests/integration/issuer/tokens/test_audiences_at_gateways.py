@@ -89,7 +89,7 @@ def test_a_token_is_accepted_by_its_service_alone(site: Site) -> None:
     assert site.statuses(third) == {SHOP: 200, STOCK: 401}
 
 
-def test_a_narrowed_token_does_no_more_than_it_says(site: Site) -> None:
+def test_a_narrowed_token_has_only_its_own_scope(site: Site) -> None:
     tokens = site.log_in(resource=[SHOP, STOCK])
     assert site.statuses(tokens, "/admin/") == {SHOP: 200, STOCK: 401}
     narrowed = site.refresh(tokens["refresh_token"], scope="read")

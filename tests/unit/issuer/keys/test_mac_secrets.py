@@ -125,7 +125,7 @@ def test_revoking_a_secret_leaves_keys_alone(keys: Path) -> None:
     assert after.mac_secrets != before.mac_secrets
 
 
-def test_with_a_passphrase_no_secret_is_on_disk_in_the_clear(tmp_path: Path) -> None:
+def test_with_a_passphrase_no_secret_is_stored_unencrypted(tmp_path: Path) -> None:
     generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
     document = json.loads(mac_secrets_file(tmp_path).read_text())
     assert set(document) == {"format", "sealed"}

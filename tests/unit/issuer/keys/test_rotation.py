@@ -43,7 +43,7 @@ def test_the_first_key_signs_at_once_and_others_wait(pair: KeyRecords) -> None:
     assert pair[1].activated_at is None
 
 
-def test_a_next_key_may_sign_when_every_verifier_must_know_it(pair: KeyRecords) -> None:
+def test_a_next_key_may_sign_when_every_verifier_must_have_fetched_it(pair: KeyRecords) -> None:
     through_a_cache = timedelta(seconds=2 * POLICY.jwks_max_age_seconds)
     earliest = NOW + through_a_cache + timedelta(seconds=40) + CLOCK_SKEW
     assert POLICY.due_at(pair[1]) == earliest

@@ -182,7 +182,7 @@ def test_of_two_changes_in_one_second_the_later_waits_for_the_next(publisher: Pu
     assert publisher.bits() == [7]
 
 
-def test_issue_times_increase_and_never_lie_in_the_future(publisher: Publisher) -> None:
+def test_issue_times_increase_and_are_never_in_the_future(publisher: Publisher) -> None:
     seen = []
     for step in range(40):
         publisher.store.lists[1] ^= {step}
@@ -224,7 +224,7 @@ def test_an_unreferenced_list_is_removed_and_a_new_one_added(publisher: Publishe
     assert publisher.lists.token(2) is not None
 
 
-def test_the_publisher_survives_any_error(publisher: Publisher) -> None:
+def test_the_publisher_continues_after_any_error(publisher: Publisher) -> None:
     async def run() -> None:
         publisher.store.away = True
         task = asyncio.create_task(publisher.lists.run())

@@ -26,7 +26,7 @@ PROXY = "10.0.0.9"
         (["\t192.0.2.7 "], 1, "192.0.2.7"),
     ],
 )
-def test_only_the_outermost_trusted_proxy_is_believed(forwarded: list[str], hops: int, expected: str) -> None:
+def test_only_the_outermost_trusted_proxy_is_trusted(forwarded: list[str], hops: int, expected: str) -> None:
     assert client_ip(PROXY, forwarded, hops) == expected
 
 

@@ -169,5 +169,5 @@ def test_any_arguments_are_read_or_rejected(arguments: list[str]) -> None:
     TYPES.check({name: value for name, value in values.items() if value is not None})
 
 
-def test_changes_set_and_remove() -> None:
+def test_changes_set_and_remove_claims() -> None:
     assert changed_claims({"a": 1, "b": 2}, {"b": None, "c": "x"}) == {"a": 1, "c": "x"}

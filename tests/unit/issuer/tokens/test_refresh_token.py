@@ -79,7 +79,7 @@ def test_without_a_secret_nothing_is_signed_or_verified() -> None:
         unsigned.read(TOKENS.write(RefreshToken(UUID(int=1), 0)))
 
 
-def test_its_readable_parts_hold_no_secret() -> None:
+def test_the_readable_parts_of_the_key_directory_hold_no_secret() -> None:
     octets = base64.urlsafe_b64decode(TOKENS.write(RefreshToken(UUID(int=3), 258))[4:])
     assert octets[:25] == b"\1" + UUID(int=3).bytes + (258).to_bytes(8, "big")
     assert len(octets) - 29 >= 24

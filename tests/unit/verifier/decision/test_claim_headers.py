@@ -128,7 +128,7 @@ def test_an_identity_that_is_too_long_for_a_response_is_rejected() -> None:
     assert status_of(authorize(document, **most, roles=roles, x="x" * 255, y="y" * 255)) == 401
 
 
-def test_the_room_of_a_response_is_counted_to_the_character(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_a_response_is_counted_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     members = GOOD.claims(NOW, roles=["a", "bcd"], tenant="acme")
     headers = (ClaimHeader(TENANT, Location.of("/tenant")), ClaimHeader(FLAG, None, "boolean"))
     lines = len(f"{TENANT}: acme\r\n{FLAG}: \r\na,bcd,")

@@ -87,7 +87,7 @@ def test_equal_subjects_of_two_issuers_are_two_identities() -> None:
     assert identities == [(OWN.issuer, same), (KEYCLOAK["issuer"], same)]
 
 
-def test_one_issuer_cannot_speak_for_the_other() -> None:
+def test_one_issuer_cannot_sign_tokens_of_the_other() -> None:
     assert outcome(foreign(iss=OWN.issuer)) == "wrong_issuer"
     assert outcome(own(iss=KEYCLOAK["issuer"])) == "wrong_issuer"
     assert outcome(foreign(), policy(OWN.issuer)) in ("unsupported_algorithm", "wrong_issuer")

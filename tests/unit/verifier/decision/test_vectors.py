@@ -199,7 +199,7 @@ def test_a_vector_that_is_moved_in_time_has_the_same_outcome(moved_vectors: list
             ]
 
 
-def test_a_vector_that_is_moved_in_time_is_signed_anew(moved_vectors: list[dict[str, Any]]) -> None:
+def test_a_vector_that_is_moved_in_time_is_signed_again(moved_vectors: list[dict[str, Any]]) -> None:
     kept = set()
     for vector, moved in zip(TOKEN_VECTORS, moved_vectors, strict=True):
         before, after = vector["token"].split("."), moved["token"].split(".")

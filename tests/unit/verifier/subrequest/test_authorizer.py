@@ -63,7 +63,7 @@ def test_an_unknown_key_requests_a_refresh_and_a_bad_signature_does_not() -> Non
     assert bench.unknown_keys == 2
 
 
-def test_a_key_whose_name_another_issuer_uses_too_is_asked_for() -> None:
+def test_a_key_whose_name_another_issuer_uses_too_is_requested() -> None:
     bench = Bench(now=NOW, keys=KEY_SETS["kid-of-its-own"])
     of_other_issuer = UNPUBLISHED.token(NOW, {"kid": "shared"}, iss=OTHER_ISSUER)
     response, reason = bench.authorize(b"/verify/two-issuers", b"Bearer " + of_other_issuer)
@@ -85,14 +85,14 @@ def test_the_keys_that_a_token_needs_are_requested_by_issuer_and_algorithm() -> 
 
 
 @pytest.mark.parametrize("issuer", ["https://another.example", ["https://issuer.example"], 1, None, ...])
-def test_an_unknown_key_of_an_issuer_that_the_policy_does_not_accept_is_not_asked_for(issuer: Any) -> None:
+def test_an_unknown_key_of_an_issuer_that_the_policy_does_not_accept_is_not_requested(issuer: Any) -> None:
     bench = Bench(now=NOW)
     response, reason = bench.authorize(b"/verify", b"Bearer " + UNPUBLISHED.token(NOW, iss=issuer))
     assert (status_of(response), reason, bench.unknown_keys) == (401, "unknown_key", 0)
 
 
 @pytest.mark.parametrize("algorithm", ["HS512", "none", "ES256"])
-def test_a_key_for_an_algorithm_that_the_issuer_does_not_use_is_not_asked_for(algorithm: str) -> None:
+def test_a_key_for_an_algorithm_that_the_issuer_does_not_use_is_not_requested(algorithm: str) -> None:
     # Keycloak's refresh tokens are such. A fetch for one of them would delay that of the next new key by ten seconds.
     bench = Bench(now=NOW)
     response, reason = bench.authorize(b"/verify", b"Bearer " + UNPUBLISHED.token(NOW, {"alg": algorithm}))
@@ -100,7 +100,7 @@ def test_a_key_for_an_algorithm_that_the_issuer_does_not_use_is_not_asked_for(al
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xff", b"{", b"[]", b'"iss"', b"[" * 5000, b'{"iss":"a","iss":"a"}'])
-def test_an_unknown_key_over_claims_that_are_no_object_is_not_asked_for(payload: bytes) -> None:
+def test_an_unknown_key_over_claims_that_are_no_object_is_not_requested(payload: bytes) -> None:
     bench = Bench(now=NOW)
     token = UNPUBLISHED.sign(json.dumps(UNPUBLISHED.header()).encode(), payload)
     response, reason = bench.authorize(b"/verify", b"Bearer " + token)
@@ -200,7 +200,7 @@ def test_an_unknown_list_is_a_503_and_requests_the_list_but_no_key() -> None:
 
 
 @pytest.mark.parametrize("entries", [0, 1, 2, 3])
-def test_a_tiny_cache_still_decides(entries: int) -> None:
+def test_a_tiny_cache_does_not_prevent_decisions(entries: int) -> None:
     bench = Bench(now=NOW, cache=DecisionCache(entries, 2**16))
     tokens = [b"Bearer " + GOOD.token(NOW, jti=f"t{number}") for number in range(3)]
     for credentials in tokens * 3:
