@@ -31,8 +31,8 @@ WHERE NOT EXISTS (SELECT FROM status_lists WHERE size - next_idx >= $2);
 -- Returns every list with free indices, and every list to which something refers: a bit, a client, a session that was
 -- not revoked and whose tokens may be valid. The fingerprint is a sum over the visible rows, so it does not depend on
 -- the order in which commits become visible. It adds hashes, since sums of indices are easily equal.
--- Because the times are in a CTE, PostgreSQL looks for one row of each list instead of reading all sessions into a hash
--- table.
+-- A list that is used up is never deleted, so there are ever more of them. ORDER BY makes PostgreSQL look for a session of
+-- each by its index; EXISTS would read all sessions for each list that has none (1.4 s at 20 lists and a million sessions).
 WITH clock AS MATERIALIZED (
   SELECT statement_timestamp() AS now, statement_timestamp() - $2::interval AS expired_before
 )
@@ -40,15 +40,16 @@ SELECT l.id AS list_id, l.size, count(r.status_idx) || ':' || coalesce(sum(hashi
   AS fingerprint, coalesce(l.all_revoked_until > clock.now, false) AS all_revoked, clock.now AS read_at
 FROM clock CROSS JOIN status_lists l
 LEFT JOIN revocations r ON r.status_list_id = l.id AND r.expires_at > statement_timestamp()
-WHERE l.next_idx + $1 <= l.size
-  OR EXISTS (
-    SELECT FROM sessions s
-    WHERE s.status_list_id = l.id AND s.ended_at IS NULL AND s.expires_at > clock.expired_before
-  )
-  OR EXISTS (SELECT FROM clients c WHERE c.status_list_id = l.id)
-  OR EXISTS (SELECT FROM revocations v WHERE v.status_list_id = l.id AND v.expires_at > clock.now)
+GROUP BY l.id, clock.now, clock.expired_before
+HAVING l.next_idx + $1 <= l.size
+  OR count(r.status_idx) > 0
   OR l.all_revoked_until > clock.now
-GROUP BY l.id, clock.now
+  OR EXISTS (SELECT FROM clients c WHERE c.status_list_id = l.id)
+  OR (
+    SELECT s.status_idx FROM sessions s
+    WHERE s.status_list_id = l.id AND s.ended_at IS NULL AND s.expires_at > clock.expired_before
+    ORDER BY s.status_idx LIMIT 1
+  ) IS NOT NULL
 ORDER BY l.id;
 
 -- name: revoked-indices

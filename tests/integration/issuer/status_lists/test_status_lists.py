@@ -1,26 +1,43 @@
 """Status lists over HTTP and from a real PostgreSQL."""
 
 import asyncio
+import json
 import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
 
 from issuer.audit.events import RevocationReason
-from issuer.status_lists.models import StatusListEntry
+from issuer.db.queries import load_queries
+from issuer.status_lists import store
+from issuer.status_lists.models import LEASE_SIZE, StatusListEntry
 from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.jwks import parse_jwks
 from shared.status_list import LIST_BITS, decode
+from tests.support.accounts import add_account, add_sessions
 from tests.support.issuer_process import IssuerProcess
 from tests.support.plain_http import HTTP
 from tests.support.postgres import execute, wait_until_blocked
 from tests.support.processes import wait_until
 from tests.support.session_bench import CONTEXT, LOGIN, SessionBench, session_bench
 
+POLL = load_queries(Path(store.__file__).with_suffix(".sql"))["list-states"]
+
 
 def uri(issuer: IssuerProcess) -> str:
     found: str = HTTP.get(f"{issuer.url}/status-lists").json()["status_lists"][0]
     return found
+
+
+def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the nodes of a plan of PostgreSQL."""
+    yield plan
+    for node in plan.get("Plans", ()):
+        yield from plan_nodes(node)
 
 
 def test_the_lists_are_published_before_the_first_login(issuer: IssuerProcess) -> None:
@@ -202,3 +219,24 @@ def test_a_full_list_is_published_while_a_client_has_an_index_in_it(database_url
             return [state.list_id for state in await bench.lists.list_states()]
 
     assert asyncio.run(known()) == [1, 2]
+
+
+def test_a_poll_reads_few_sessions_however_many_lists_are_used_up(database_url: str) -> None:
+    execute(
+        database_url,
+        "INSERT INTO status_lists (size, next_idx, created_at)"
+        " SELECT 8192, CASE WHEN n < 10 THEN 8192 ELSE 0 END, now() FROM generate_series(1, 10) n",
+    )
+    add_sessions(database_url, add_account(database_url), 5_000)
+    execute(database_url, "UPDATE sessions SET status_list_id = 9")
+    execute(database_url, "ANALYZE")
+    retention = timedelta(seconds=REVOCATION_RETENTION_SECONDS)
+    assert [row["list_id"] for row in execute(database_url, POLL, LEASE_SIZE, retention)] == [9, 10]
+    explained = execute(database_url, f"EXPLAIN (ANALYZE, FORMAT JSON) {POLL}", LEASE_SIZE, retention)[0][0]
+    read = [
+        node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+        for node in plan_nodes(json.loads(explained)[0]["Plan"])
+        if node.get("Relation Name") == "sessions"
+    ]
+    assert read
+    assert sum(read) < 10
