@@ -1,4 +1,4 @@
-"""Code of both processes: the form of tokens, key sets and status lists, settings and logs.
+"""Code that issuer and verifier share: the form of tokens, key sets and status lists, settings and logs.
 
 Formats: the token profile (`access_token`), its claims (`claims`), the form of signed tokens (`jws`), their
 signatures (`signatures`, `ed25519`), the key set (`jwks`), status lists (`status_list`), identity headers
@@ -6,5 +6,5 @@ signatures (`signatures`, `ed25519`), the key set (`jwks`), status lists (`statu
 the same-origin rule (`same_origin`). Basics: settings from the environment (`settings`), logs as JSON lines
 (`logs`), metrics (`metrics`), request and trace ids (`trace_context`), accepting connections (`acceptor`), sockets
 from a service manager (`systemd`), command lines (`command_line`) and the version (`version`). This package imports
-neither side and opens no private key.
+neither the issuer nor the verifier, and opens no private key.
 """

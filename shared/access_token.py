@@ -6,7 +6,7 @@ Contract A, in words: `specs/001-register-login-verify/contracts/access-token.md
 from typing import Final
 
 ALGORITHM: Final = "RS256"
-"""RFC 7518 §3.3. A constant and not a setting: an attacker could use a choice of algorithms."""
+"""RFC 7518 §3.3. A constant and not a setting: attacks on JWTs exploit a choice of algorithms (RFC 8725 §2.1)."""
 
 TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - a media type, not a secret
 """RFC 9068 §2.1: distinguishes an access token from every other JWT that the same key may sign."""
@@ -28,4 +28,4 @@ REVOCATION_RETENTION_SECONDS: Final = MAX_LIFETIME_SECONDS + 120
 """Time for which a revocation is published: the maximum lifetime of a token and the maximum leeway of a verifier."""
 
 MIN_KEY_BITS: Final = 2048
-"""RFC 7518 §3.3."""
+"""Smallest RSA key (RFC 7518 §3.3)."""

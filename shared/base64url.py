@@ -1,6 +1,6 @@
 """Base64url without padding (RFC 4648 §5, RFC 7515 §2), in the one canonical spelling of each byte string.
 
-Otherwise a second spelling of a token would evade a denylist of hashes, and fill a cache.
+If a second spelling were accepted, the same token could evade a denylist of hashes, and fill a cache.
 """
 
 from binascii import a2b_base64, b2a_base64

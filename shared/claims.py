@@ -15,7 +15,7 @@ from shared.strict_json import MAX_INTEGER
 
 MAX_IDENTIFIER_CHARACTERS: Final = 255
 MAX_LIST_CHARACTERS: Final = 800
-"""Bound of `scope`, and of all `roles` together: with the identifiers, a response stays under 3.5 KiB."""
+"""Bound of `scope`, and of all `roles` together. With it, and that of identifiers, a response stays under 3.5 KiB."""
 
 SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5B\x5D-\x7E]+(?: (?!$)|$))*")
 """Scope tokens with single spaces between them, or nothing (RFC 6749 §3.3)."""
@@ -79,7 +79,7 @@ def read_claims(members: Mapping[str, Any], *, optional: AbstractSet[str] = froz
     issued_at, expires_at = _time(members.get("iat")), _time(members.get("exp"))
     if expires_at <= issued_at:
         raise InvalidClaimsError
-    _time(members.get("auth_time", 0))
+    _time(members.get("auth_time", 0))  # no decision uses it, but a wrong type shows that the token is malformed
     issuer = read_string(members.get("iss"))
     return Claims(
         issuer=issuer,
@@ -101,8 +101,8 @@ def read_claims(members: Mapping[str, Any], *, optional: AbstractSet[str] = froz
 def _time(value: Any) -> float:
     """Return a NumericDate: a JSON number, with or without a fraction (RFC 7519 §2); not `true`, not `"1"`.
 
-    Fractions are not cut off. Parsing rounds to the nearest double, which never reverses the order of two times, also
-    not after adding the leeway; the clock is a double as well.
+    Fractions are kept. Parsing rounds to the nearest double, which never reverses the order of two times, not even
+    after the leeway is added. The clock is a double too.
     """
     if (type(value) is not int and type(value) is not float) or not 0 <= value <= MAX_INTEGER:
         raise InvalidClaimsError
@@ -171,7 +171,7 @@ def _roles(value: Any) -> tuple[str, ...]:
 
 
 def _status(issuer: str, value: Any) -> StatusReference:
-    """Return the reference of draft-ietf-oauth-status-list §6.2. Other status mechanisms cannot be checked."""
+    """Return the reference of draft-ietf-oauth-status-list §6.2. A `status` without one is rejected."""
     reference = value.get("status_list") if type(value) is dict else None
     if type(reference) is not dict:
         raise InvalidClaimsError

@@ -1,7 +1,7 @@
 """The headers with the identity for the application: always all of them, empty where a claim is absent.
 
-A gateway overwrites only headers that the response contains. If one were missing, that of the client would reach the
-application.
+A gateway overwrites only headers that the response contains. If one were missing, a header of the same name from the
+client would reach the application.
 """
 
 from typing import Final
@@ -20,4 +20,4 @@ IDENTITY_HEADERS: Final = (
 CLAIM_HEADER_PREFIX: Final = "X-Auth-Claim-"
 """Prefix of the names of additional identity headers, which the policy file chooses."""
 CLAIM_HEADER_NAME: Final = rf"{CLAIM_HEADER_PREFIX}[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
-"""A regular expression: one spelling for gateways and applications that read `_` and `.` as `-`."""
+"""A regular expression without `_` and `.`: some gateways and applications read them as `-`."""

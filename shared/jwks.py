@@ -46,7 +46,7 @@ class PublicKey:
     """A verification key.
 
     Attributes:
-        algorithms: those that it may verify: that of the entry, or the requested ones of its type.
+        algorithms: the `alg` of the entry; without `alg` all requested algorithms for this type of key.
     """
 
     kid: str
@@ -55,10 +55,10 @@ class PublicKey:
 
     @property
     def rsa(self) -> RSAPublicKey:
-        """The key, if only keys of our own issuer are possible.
+        """The key as an RSA key, as all keys of our own issuer are.
 
         Raises:
-            TypeError: it is not an RSA key.
+            TypeError: it is another type of key.
         """
         if not isinstance(self.material, RSAPublicKey):
             raise TypeError("not an RSA key")
@@ -83,7 +83,7 @@ def parse_jwks(document: bytes, algorithms: AbstractSet[str] = OWN_ALGORITHMS) -
 
     Args:
         document: any bytes.
-        algorithms: of the usable keys, some of `shared.signatures.KEY_TYPES`. Other keys are skipped.
+        algorithms: some of `shared.signatures.KEY_TYPES`. Keys for other algorithms are skipped.
 
     Raises:
         JwksError: it is too large, not strict JSON, has private or symmetric members, or no usable key.
@@ -184,7 +184,7 @@ def parse_key(entry: Any, usable: AbstractSet[str] = OWN_ALGORITHMS) -> PublicKe
 
 
 def _algorithms_of(entry: dict[str, Any]) -> frozenset[str]:
-    """Return the algorithms of this type of key. RSA keys have no curve (RFC 7518 §6.3)."""
+    """Return the algorithms of this type of key. An RSA key has no `crv` (RFC 7518 §6.3), so it is ignored there."""
     kty, crv = entry.get("kty"), None if entry.get("kty") == "RSA" else entry.get("crv")
     return frozenset(name for name, needed in KEY_TYPES.items() if needed == (kty, crv))
 

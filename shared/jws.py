@@ -52,7 +52,7 @@ class CompactJws(NamedTuple):
     signing_input: bytes
 
     def is_signed_by(self, key: PublicKeyMaterial, algorithm: str = ALGORITHM) -> bool:
-        """Verify the signature by `algorithm`, which must be that of the key; `alg` is ignored."""
+        """Return whether `key` signed this by `algorithm`, which must be one of the key's. `alg` is ignored."""
         return is_signed(algorithm, key, self.signature, self.signing_input)
 
 

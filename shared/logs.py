@@ -39,7 +39,7 @@ def configure_logs(process: str, level: LogLevel) -> None:
         add_process,
         structlog.processors.format_exc_info,
     ]
-    # Without the standard library, which takes longer to create a record than to write the line.
+    # Not through `logging`, which takes longer to create a record than to write the line.
     structlog.configure(
         processors=[*steps, _to_json],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),

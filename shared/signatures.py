@@ -34,7 +34,7 @@ _ECDSA_SHA384: Final = ECDSA(SHA384())
 
 
 def is_signed(algorithm: str, key: Any, signature: bytes, signing_input: bytes) -> bool:
-    """Verify a signature.
+    """Return whether the private key of `key` made `signature` over `signing_input`.
 
     Args:
         algorithm: one of `KEY_TYPES`.
@@ -62,7 +62,7 @@ def is_signed(algorithm: str, key: Any, signature: bytes, signing_input: bytes) 
 
 
 def _to_der(signature: bytes, size: int) -> bytes:
-    """Return r and s, which have `size` bytes each, as the library needs them. A DER signature has another length."""
+    """Return r and s, of `size` bytes each, in DER, as the library needs them. Reject a signature in DER itself."""
     if len(signature) != 2 * size:
         raise InvalidSignature
     return encode_dss_signature(int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big"))

@@ -1,7 +1,7 @@
 """The byte format of a Token Status List (draft-ietf-oauth-status-list-20 §4), which issuer and verifier share.
 
 The member `lst` is compressed with ZLIB and encoded in base64url without padding. Index 0 is the least significant
-bits of byte 0. The issuer writes one bit for each token; the verifier reads lists of 1, 2, 4 or 8 bits for each, of
+bits of byte 0. The issuer writes one bit for each token. The verifier reads lists with 1, 2, 4 or 8 bits for each, of
 which any value but 0 means that the token is revoked. Decompression is bounded.
 """
 
@@ -15,11 +15,11 @@ STATUS_LIST_TYPE: Final = "statuslist+jwt"
 """`typ` of a status list token (§5.1); never that of an access token."""
 STATUS_LIST_MEDIA_TYPE: Final = "application/statuslist+jwt"
 LIST_BITS: Final = 2**20
-"""Indices of one list of our issuer: 128 KiB in memory."""
+"""Number of indices in a list of our issuer, which has 128 KiB in memory."""
 MAX_LIST_BYTES: Final = 2**20
-"""The largest list that is read, decompressed: eight of ours."""
+"""The largest list that is read, decompressed. It has room for eight times as many tokens as ours."""
 MAX_LIST_TOKEN_BYTES: Final = 512 * 1024
-"""The largest status list token that is read. One of `LIST_BITS` that cannot be compressed has 234 KiB."""
+"""The largest status list token that is read. A list of `LIST_BITS` that cannot be compressed needs 234 KiB."""
 MAX_LISTS: Final = 1024
 """Maximum number of lists in the aggregation of one issuer (§9.3)."""
 BITS_PER_TOKEN: Final = frozenset({1, 2, 4, 8})

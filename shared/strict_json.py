@@ -3,10 +3,9 @@
 It rejects what two parsers could read as different objects: duplicate member names at any depth, NaN and Infinity,
 bytes that are not UTF-8, a byte order mark, trailing data, deep nesting. The top level must be an object.
 
-`parse_object` is for documents all members of which are defined by us. Like I-JSON (RFC 7493 §2) it also rejects
-numbers and strings that implementations represent differently. `parse_open_object` is for JWT claims, which may have
-members of others that must be ignored (RFC 7519 §4): it accepts every well-formed value, and the caller checks the
-values that it uses.
+`parse_open_object` is for the claims of access tokens. Unknown claims must be ignored (RFC 7519 §4), so it accepts
+every well-formed value, and the caller checks the values that it uses. `parse_object` is for everything else. Like
+I-JSON (RFC 7493 §2) it also rejects numbers and strings that implementations represent differently.
 """
 
 import json

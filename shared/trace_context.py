@@ -25,7 +25,7 @@ class Traceparent(NamedTuple):
 
 
 def new_id(digits: int) -> str:
-    """Return a unique hexadecimal id for a log line or a trace. It is no secret, so its randomness is not secure."""
+    """Return a unique hexadecimal id for a log line or a trace. It is no secret, so it needs no secure randomness."""
     return f"{random.getrandbits(4 * digits):0{digits}x}"
 
 
