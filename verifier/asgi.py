@@ -33,7 +33,7 @@ _is_identity: Final = re.compile(rb"x[^a-z0-9]auth[^a-z0-9]", re.IGNORECASE).mat
 
 
 class TokenMiddleware:
-    """Middleware that lets a request pass only with a valid access token that a policy permits.
+    """Middleware that lets a request pass only with a valid access token that meets the demands of a policy.
 
     All middlewares of a process share their keys, status lists and cache. Settings are read when the first is made;
     the policy file is not read again.
@@ -90,7 +90,7 @@ class TokenMiddleware:
             method=b"GET" if is_websocket else scope["method"].encode(),
             site=_joined(sent[b"sec-fetch-site"]),
             origin=_joined(sent[b"origin"]),
-            # The server knows a handshake: no client may hide it by leaving out the field.
+            # The server says whether this is a handshake, so a client cannot hide that by leaving out the field.
             websocket_version=b"13" if is_websocket else _joined(sent[b"sec-websocket-version"]),
             cookies=_joined(sent[b"cookie"], b"; "),
         )
@@ -119,12 +119,12 @@ def _path(scope: Scope) -> str:
 
 
 def _joined(values: Iterable[bytes], separator: bytes = b", ") -> bytes | None:
-    """Join the values that are not empty; None if there is none. Two joined values of most fields are never valid."""
+    """Join the values that are not empty; None if there is none. Except for cookies, joined values are invalid."""
     return separator.join(filter(None, values)) or None
 
 
 def _only(values: list[bytes]) -> bytes | None:
-    """Return the one value, None if there is none; several are as invalid as an empty one."""
+    """Return the only value, None if there is none, or an empty one, which is invalid, if there are several."""
     if not values:
         return None
     return values[0] if len(values) == 1 else b""

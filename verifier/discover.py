@@ -59,7 +59,7 @@ PROFILE_PATTERNS: Final = (
 
 
 class DiscoveryError(Exception):
-    """Nothing can be written. The message is one line; `unreachable` says that the issuer did not respond."""
+    """The reason why no tables can be written, in one line. `unreachable`: the issuer did not respond."""
 
     def __init__(self, message: str, *, unreachable: bool = False) -> None:
         super().__init__(message)
@@ -94,20 +94,19 @@ async def discover(url: str, ssl_context: Callable[[], ssl.SSLContext], *, allow
     if problem := check_url(url, allow_http=allow_http):
         raise DiscoveryError(f"{escape(redact_url(url))}: {problem}")
     source, members = await _fetch_metadata(url, ssl_context)
-    found = source.url
-    issuer = _read_issuer(members, url, found)
+    issuer = _read_issuer(members, url, source.url)
     try:
-        jwks_uri = read_jwks_uri(members, issuer, found, allow_http=allow_http)
+        jwks_uri = read_jwks_uri(members, issuer, source.url, allow_http=allow_http)
     except RefreshError as error:
         raise DiscoveryError(f"{redact_url(source.url)}: {error}") from error
     keys = await _fetch_keys(build_key_set_source(jwks_uri, ssl_context))
     lists = members.get(_STATUS_LISTS)
-    is_usable = isinstance(lists, str) and check_link(lists, found, allow_http=allow_http) is None
-    return Discovered(issuer, found, members, keys, lists if is_usable else None)
+    is_usable = isinstance(lists, str) and check_link(lists, source.url, allow_http=allow_http) is None
+    return Discovered(issuer, source.url, members, keys, lists if is_usable else None)
 
 
 def metadata_urls(url: str) -> list[str]:
-    """Return the URLs at which the metadata can be; `url` is the issuer, or that of the metadata itself."""
+    """Return the URLs at which the metadata can be. `url` is the issuer, or the URL of the metadata."""
     parts = urlsplit(url)
     if _WELL_KNOWN in parts.path:
         return [url]
@@ -140,17 +139,20 @@ async def _fetch_keys(source: HttpSource) -> JwkSet:
         raise DiscoveryError(f"key set: {redact_url(source.url)}: {error}", unreachable=unreachable) from error
 
 
-def _read_issuer(members: Mapping[str, Any], given: str, found: str) -> str:
-    """Return the issuer that the metadata at `found` name, which must be the one that was `given`."""
+def _read_issuer(members: Mapping[str, Any], given: str, metadata_url: str) -> str:
+    """Return the issuer that the metadata name. Unless `given` is the URL of the metadata, it must be this issuer."""
     issuer = members.get("issuer")
     if not isinstance(issuer, str) or not is_issuer_name(issuer):
-        raise DiscoveryError(f"{redact_url(found)}: its issuer is {escape(issuer)}, not a valid issuer name")
+        raise DiscoveryError(f"{redact_url(metadata_url)}: its issuer is {escape(issuer)}, not a valid issuer name")
     if "{" in issuer:
-        raise DiscoveryError(f"{redact_url(found)}: its issuer is {issuer}, a template: give the URL of one tenant")
-    # A final slash is easily forgotten, and is the only difference that cannot be another issuer.
-    if found != given and issuer.rstrip("/") != given.rstrip("/"):
         raise DiscoveryError(
-            f"{redact_url(found)}: its issuer is {escape(issuer)}; if that is meant, give the URL of the metadata"
+            f"{redact_url(metadata_url)}: its issuer is {issuer}, a template: give the URL of one tenant"
+        )
+    # A final slash is easily forgotten, and is the only difference that cannot be another issuer.
+    if metadata_url != given and issuer.rstrip("/") != given.rstrip("/"):
+        raise DiscoveryError(
+            f"{redact_url(metadata_url)}: its issuer is {escape(issuer)}; "
+            "if that is meant, give the URL of the metadata"
         )
     return issuer
 

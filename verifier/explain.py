@@ -32,7 +32,7 @@ def explain(
 ) -> tuple[list[str], bool]:
     """Return one line for each numbered check and one for the decision, and whether the token is accepted.
 
-    Args are those of `verification.verify`, whose decision this is.
+    The arguments are those of `verification.verify`, which decides.
     """
     decision = verify(token, keys=keys, policy=policy, now=now, revocations=revocations)
     reason = decision.reason if isinstance(decision, Rejected) else None

@@ -15,7 +15,7 @@ from verifier.decision.policy import Policy
 from verifier.decision.profile import ABSENT, CLAIM_NAMES, RFC9068, ClaimRule, Location, Profile
 
 _IS_SHORT_NAME: Final = re.compile(r"[A-Za-z0-9+._-]{1,32}").fullmatch
-# Valid claims. One of them at a time is replaced by that of the token, to learn whether that one is valid.
+# Valid claims. To check one claim of a token alone, it replaces the claim of the same name here.
 _VALID_CLAIMS: Final = {"iss": "i", "sub": "s", "aud": "a", "exp": 2, "iat": 1, "jti": "j", "client_id": "c"}
 _FORMS: Final = {
     "subject": "1 to 255 visible ASCII characters",
@@ -39,10 +39,10 @@ def describe(profile: Profile) -> Iterator[str]:
 
 
 def explain_profile(token: bytes, *, keys: TrustedKeys, policy: Policy) -> list[str]:
-    """Return how the profile of the issuer that the token names reads it, whether its signature is valid or not.
+    """Return lines that explain how the profile of its issuer reads a token, even if the signature is invalid.
 
-    Nothing if it cannot be read at all, or if it is of an issuer with the default profile and the policy demands no
-    further claims.
+    There is no line for a token that cannot be read, and none for the default profile, whose checks say enough. The
+    further claims and headers of the policy follow for every profile.
     """
     jws = read_compact(token, MAX_TOKEN_BYTES)
     if isinstance(jws, JwsFault):

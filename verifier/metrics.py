@@ -58,6 +58,6 @@ class Metrics(ProcessMetrics):
         self.ready = self.gauge("ready", "1 when the verifier can verify the tokens of at least one issuer.")
 
     def _cache_hits(self) -> float:
-        """Return the decisions with the reason `cached`: the request path counts a hit once, not twice."""
+        """Return the decisions with the reason `cached`, so that the request path counts each hit only once."""
         samples = (sample for family in self.decisions.collect() for sample in family.samples)
         return sum(sample.value for sample in samples if sample.labels["reason"] == "cached")

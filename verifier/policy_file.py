@@ -1,7 +1,7 @@
-"""Named policies: what a gateway demands of a token, chosen by the path that its own configuration names.
+"""Reads the policy file: named policies, which are demands on a token, and issuers besides that of the settings.
 
-The TOML document is parsed here, strictly, into frozen values. A policy never comes from anything that a
-client can write.
+The TOML document is parsed strictly into frozen values. The gateway's configuration chooses the policy of a request
+by the path of the subrequest; nothing that a client can write does.
 """
 
 import re
@@ -90,7 +90,7 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All that decisions depend on, besides keys and status lists, by name: replaced whole, never edited."""
+    """The policies and the issuers, by name. Replaced whole, never edited."""
 
     policies: Mapping[str, Policy]
     issuers: Mapping[str, Issuer]
@@ -153,7 +153,7 @@ def parse_configuration(
 
     Args:
         document: TOML; empty means one policy, `default`.
-        issuers: our own, if the settings name one, whose URLs are checked; the document names the others.
+        issuers: the one of the settings, if they name one. They have checked its URLs. The document names the others.
         audience: for policies that name none.
         leeway_seconds: for policies that name none.
         allow_http: the document may name plain http URLs.
@@ -202,7 +202,7 @@ def _semantic_errors(parsed: _Document, known: frozenset[str], in_settings: froz
             errors.append(f'issuers."{name}": VERIFIER_ISSUER names it already')
     for name, policy in _with_default(parsed).items():
         if policy.issuers is None and len(known) > 1:
-            # Equal subjects of two issuers are two users: the operator says which of them a policy is for.
+            # Two issuers may use one subject for two users, so the operator must say which issuers a policy accepts.
             errors.append(
                 f"policies.{name}.issuers: required, since there is more than one issuer; "
                 f"name one or more of {', '.join(sorted(known))}"
@@ -267,7 +267,7 @@ def _policy(
     audience: str,
     leeway_seconds: int,
 ) -> Policy:
-    """Fill in the defaults: `lifetimes` of every issuer that is known, `headers` of all policies."""
+    """Fill in the defaults. `lifetimes` has an entry for each known issuer, `headers` the names of all policies."""
     issuers = frozenset(lifetimes if given.issuers is None else given.issuers)
     return Policy(
         name=name,

@@ -40,16 +40,12 @@ MEDIA_TYPE: Final = r"(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 # Empty for a header without `typ`.
 TokenType = Annotated[str, StringConstraints(pattern=rf"^(?:{MEDIA_TYPE})?$")]
 
-
 _NO_MARK: Final = (
     "mark: required, or ID tokens and others of this issuer would be accepted as access tokens; accepted are "
     'token_types = ["at+jwt"] alone, or a rule with equals, one_of, contains or present, such as '
     'mark = [{ at = "/typ", equals = "Bearer" }]'
 )
-
-
 _IN_EVERY_TOKEN: Final = frozenset({"/iss", "/sub", "/aud", "/exp", "/iat"})
-
 _TESTS: Final = ("equals", "one_of", "none_of", "contains", "present", "absent")
 
 
@@ -187,12 +183,12 @@ def _check_name(name: str) -> str:
 
 
 def _is_marked(profile: Profile) -> bool:
-    """Return whether the profile demands something that only access tokens have; what they lack is no mark."""
+    """Return whether the profile demands something that only access tokens have; rules of absence do not suffice."""
     return profile.token_types == frozenset({TOKEN_TYPE}) or any(map(_tells_apart, profile.mark))
 
 
 def _tells_apart(rule: ClaimRule) -> bool:
-    """Return whether some tokens fail a rule: not if it demands the presence of a claim that all tokens have."""
+    """Return whether the rule demands a claim, and more than the presence of one that every token has."""
     in_every_token = not _IN_EVERY_TOKEN.isdisjoint(pointer.text for pointer in rule.location.pointers)
     return rule.is_positive and not (rule.test == "present" and in_every_token)
 
@@ -224,11 +220,11 @@ def describe_error(fault: ErrorDetails, tables: Iterable[type[BaseModel]]) -> st
 
     Args:
         fault: from `ValidationError.errors()`.
-        tables: their members are suggested for one that does not exist.
+        tables: have the members that are suggested for an unknown one.
     """
-    place = ".".join(str(part) for part in fault["loc"])
+    member = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        members = {member for table in tables for member in table.model_fields}
-        return f"{place}: no such member{suggestion(str(fault['loc'][-1]), sorted(members))}"
+        known = {name for table in tables for name in table.model_fields}
+        return f"{member}: no such member{suggestion(str(fault['loc'][-1]), sorted(known))}"
     text = fault["msg"].removeprefix("Value error, ")
-    return f"{place}: {text[:1].lower()}{text[1:]}"
+    return f"{member}: {text[:1].lower()}{text[1:]}"

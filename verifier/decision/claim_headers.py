@@ -12,9 +12,10 @@ from typing import Any, Final, Literal
 from shared.claims import MAX_IDENTIFIER_CHARACTERS, MAX_LIST_CHARACTERS, Claims, InvalidClaimsError
 from verifier.decision.profile import ABSENT, Location
 
+# 512 is the longest issuer name (`policy_file.MAX_ISSUER_CHARACTERS`).
 MAX_IDENTITY_CHARACTERS: Final = 512 + 4 * MAX_IDENTIFIER_CHARACTERS + 2 * MAX_LIST_CHARACTERS
-"""Bound of all values of the identity and of the lines of additional headers: what the fixed headers can need alone.
-With it a response stays under 3.5 KiB."""
+"""Bound of all identity values and the names of additional headers together. It is what the fixed headers alone can
+need. With this bound a response stays under 3.5 KiB."""
 _LINE_OVERHEAD: Final = len(": \r\n")
 
 _IS_TEXT: Final = re.compile(r"(?:[\x21-\x7E](?:[\x20-\x7E]*[\x21-\x7E])?)?").fullmatch
@@ -28,8 +29,8 @@ class ClaimHeader:
     """One additional header.
 
     Attributes:
-        name: begins with `CLAIM_HEADER_PREFIX`, so it is no fixed one.
-        location: of the claim; None: empty in this policy.
+        name: begins with `CLAIM_HEADER_PREFIX`, so it differs from all fixed ones.
+        location: of the claim; None if the policy leaves the header empty.
         type: of the claim. `list`: of strings, which are joined by commas; a string is a list of one.
     """
 
@@ -62,7 +63,7 @@ class ClaimHeader:
 
 
 def read_headers(headers: Iterable[ClaimHeader], members: Mapping[str, Any], claims: Claims) -> tuple[str, ...]:
-    """Return the values of additional headers, in their order. Those of `claims` share the room of the response.
+    """Return the values of additional headers, in their order. Together with `claims` they must fit into a response.
 
     Raises:
         InvalidClaimsError: one is not of its type, or the whole identity is too long for a response.

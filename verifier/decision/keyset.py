@@ -48,7 +48,7 @@ class TrustedKeys:
         return self._by_kid.get(kid, ())
 
     def has(self, issuer: str, kid: str) -> bool:
-        """Return whether the issuer has a key of that name."""
+        """Return whether the issuer has a key with that `kid`."""
         return any(key.issuer == issuer for key in self.find(kid))
 
     def contains(self, key: VerificationKey) -> bool:

@@ -33,7 +33,7 @@ class Policy:
         max_age_seconds: longest time since `iat`, or None for what `exp` allows.
         anonymous: let a request without credentials through, with an empty identity.
         cookie: name of the cookie that may carry the token; None: only `Authorization` may.
-        origins: of the pages whose requests may carry it.
+        origins: of the pages whose requests may carry the cookie.
         profiles: of all issuers that are configured, by issuer; `RFC9068` for others.
         accepted_algorithms, accepted_types: every `alg` and `typ` that the profile of one of `issuers` accepts.
     """
@@ -70,5 +70,5 @@ class Policy:
         return self.profiles.get(issuer, RFC9068)
 
     def types_of(self, profile: Profile) -> frozenset[str]:
-        """Return the `typ` that is accepted of the tokens of a profile."""
+        """Return the accepted `typ` values of tokens with this profile."""
         return self.token_types if profile.token_types is None else profile.token_types

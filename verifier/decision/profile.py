@@ -81,8 +81,8 @@ class ClaimRule:
 
     Attributes:
         location: of the claim.
-        test: `equals`: the claim is the value. `one_of`: it is one of the values. `none_of`: it is absent, or none
-            of the values and no list that has one. `contains`: it is the value, or a list that has it. `present`,
+        test: `equals`: the claim is the value. `one_of`: it is one of the values. `none_of`: it is neither one of the
+            values nor a list with one; it may be absent. `contains`: it is the value, or a list with it. `present`,
             `absent`: the token has the claim or not, with any value.
         values: to compare with; none for `present` and `absent`.
     """
@@ -143,11 +143,12 @@ class Profile:
     Attributes:
         name: for the operator.
         algorithms: of its signatures, some of `shared.signatures.KEY_TYPES`.
-        token_types: accepted `typ` as `normalise_type` returns it, empty for a header without; None: the policy's.
-        subject: location of what becomes `sub`; the others alike. Without a location there is no such claim.
+        token_types: accepted `typ`, as `normalise_type` returns it; empty for a header without `typ`. None: as the
+            policy says.
+        subject: location of the claim that is read as `sub`; the next six alike. None: there is no such claim.
         required: claims that must be there besides `iss`, `exp`, `iat`, the subject and the audience.
-        mark: all of these hold for access tokens, and never all for another token of the issuer. A profile without a
-            mark relies on its token types.
+        mark: rules that all hold for access tokens, and never all for another kind of token of the issuer. A profile
+            without a mark relies on its token types.
         token_kind: `id` if the issuer has no access tokens in JWT form and its ID tokens are used in their place.
     """
 
@@ -181,7 +182,9 @@ class Profile:
         return all(rule.holds(claims) for rule in self.mark)
 
     def read_claims(self, claims: Json) -> Claims:
-        """Return the claims, each of its exact type. With the locations of RFC 9068 its required claims apply too.
+        """Return the claims, each of its exact type.
+
+        With the locations and required claims of RFC 9068 its forms apply too: `scope` is one string, `roles` a list.
 
         Raises:
             InvalidClaimsError: a required claim is missing, or one is not of its type.
@@ -191,10 +194,10 @@ class Profile:
         return read_claims(self.contract_claims(claims), optional=_OPTIONAL)
 
     def contract_claims(self, claims: Json) -> Json:
-        """Return the claims under the names of RFC 9068, as they are: `read_claims` checks them.
+        """Return the claims under the names of RFC 9068, with their types unchecked.
 
         Raises:
-            InvalidClaimsError: a required claim is missing, or a list has an item that it cannot have.
+            InvalidClaimsError: a required claim is missing, or a list of scopes has an item that is no scope.
         """
         if any(pointer.find(claims) is ABSENT for pointer in self.required):
             raise InvalidClaimsError
@@ -217,7 +220,7 @@ def _find(location: Location | None, claims: Json) -> Any:
 
 
 def _as_scope(value: Any) -> Any:
-    """Return a list of scope tokens as one string (RFC 6749 §3.3). A token with a space would become two."""
+    """Return a list of scopes as one string (RFC 6749 §3.3). One with a space is rejected: it would become two."""
     if type(value) is not list:
         return value
     if any(type(item) is not str or not item or " " in item for item in value):

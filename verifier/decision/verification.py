@@ -11,9 +11,9 @@ between issuers is data, a `Profile` for each; that of our own issuer is `RFC906
                  rule                                                                 RFC 9068 §4, RFC 8725 §3.11
  6. key          `kid` names a key that we hold, and the key is for `alg`             RFC 7515 §4.1.4, RFC 8725 §3.1
  7. signature    by that key and that algorithm, over the bytes received              RFC 7518 §3
- 8. claims       strict JSON object; by `alg`, `typ` and the mark in its issuer's
-                 profile an access token, with all required claims; each that we use
-                 of its exact type, the others anything                               RFC 7519 §4, RFC 9068 §2.2
+ 8. claims       strict JSON object; `alg`, `typ` and mark are those of access tokens
+                 in its issuer's profile; no required claim is missing, and each that
+                 we use has its exact type                                            RFC 7519 §4, RFC 9068 §2.2
  9. sender       no `cnf`: a bound token is no bearer token                           RFC 7800 §3.1
 10. issuer       `iss` is the issuer of the key, and the policy accepts it            RFC 9068 §4, RFC 8725 §3.8
 11. audience     `aud` contains one of ours                                           RFC 9068 §4, RFC 8725 §3.9
@@ -92,7 +92,7 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
     # 7 signature
     signers = [key.issuer for key in candidates if jws.is_signed_by(key.material, header.algorithm)]
     if not signers:
-        # Not verified, so it decides only whether the token or our lack of keys is to blame for the rejection.
+        # This `iss` is not verified, so it decides only the reason: no keys of that issuer, or an invalid token.
         issuer = claimed_issuer(jws.payload)
         if issuer in policy.issuers and issuer not in keys.issuers:
             return Rejected(RejectionReason.KEYS_UNAVAILABLE)
@@ -135,7 +135,7 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
         return Rejected(RejectionReason.EXPIRED)
     if now < valid_from:
         return Rejected(RejectionReason.NOT_YET_VALID)
-    # A token that lives for years is a password that cannot be changed.
+    # A leaked token that is valid for years is worse than a leaked password, which can be changed.
     lifetime = claims.expires_at - claims.issued_at
     if lifetime > policy.max_lifetime_seconds.get(claims.issuer, DEFAULT_MAX_LIFETIME_SECONDS):
         return Rejected(RejectionReason.LIFETIME_TOO_LONG)
@@ -168,7 +168,7 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
 def claimed_issuer(payload: bytes) -> str | None:
     """Return `iss` of claims that were not verified, or None if they are no JSON object with such a string.
 
-    It says whose keys are missing. Nothing may be granted because of it.
+    The value shows which issuer's keys are missing. Nothing may be granted because of it.
     """
     try:
         issuer = parse_open_object(payload).get("iss")
