@@ -1,4 +1,4 @@
-"""One verifier, in one process: wires the parts together, handles signals, starts and drains."""
+"""One verifier, in one process: connects the parts, handles signals, starts and drains."""
 
 import asyncio
 import ctypes

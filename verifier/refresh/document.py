@@ -34,9 +34,9 @@ class DocumentOptions:
     """The options of a document.
 
     Attributes:
-        log: of its kind.
-        schedule: when to refresh it.
-        cache: stores it for a cold start; None for no copy.
+        log: of this kind of documents.
+        schedule: when to refresh the document.
+        cache: stores a copy for the next start; None for no copy.
         now: seconds since the epoch.
     """
 
@@ -101,7 +101,7 @@ class Document(ABC, Generic[T]):
         return self.value if self._now() < self.valid_until else None
 
     def inherit(self, previous: Self) -> None:
-        """Take over the value of `previous`, which had another source; it is valid no longer than before."""
+        """Take over the value of `previous`, which may have had another source. It is valid no longer than before."""
         if previous.value is not None:
             self.value, self.validated_at, self._expired = previous.value, previous.validated_at, previous._expired
             self.valid_until = self.expiry(previous.value, previous.validated_at)
@@ -153,8 +153,8 @@ class Document(ABC, Generic[T]):
     def _count_request(self, started: float, *, found_new: bool) -> None:
         self._request_limiter.attempted(started, found_new=found_new)
         if found_new and self._options.schedule.request_interval:
-            # Requests that came meanwhile were most likely for what was just found. Another one would find nothing
-            # new and so close the limiter.
+            # Requests that came meanwhile were most likely for what was just found. Another attempt would find
+            # nothing new, and the limiter would then delay the next one.
             self._requested.clear()
 
     async def refresh(self) -> float:
@@ -229,9 +229,9 @@ class Document(ABC, Generic[T]):
         self._options.log.failed(error, self._issuer, **self._fields, **self.log_fields())
 
     async def _wait(self, earliest: float, due: float) -> None:
-        """Sleep until `due`, or once a refresh is requested until it may begin, and notice when the value expires.
+        """Sleep until `due`, or until a requested refresh may begin. Publish meanwhile that the value expires.
 
-        Both are times of the event loop; `earliest` is the least for a requested refresh.
+        Both are times of the event loop. A requested refresh does not begin before `earliest`.
         """
         clock = asyncio.get_running_loop().time
         requested = False

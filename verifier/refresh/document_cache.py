@@ -1,6 +1,6 @@
 """The last good version of a document on disk, so that a verifier can start while the source is down.
 
-A file's modification time says when the source last confirmed it. Treat what is loaded as untrusted input.
+A file's modification time says when the source last confirmed the document. Treat what is loaded as untrusted input.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ class CachedDocument:
 
 
 class DocumentCache:
-    """The cache file of one document. Every method passes on an `OSError` of the file system.
+    """The cache file of one document. Every method can raise an `OSError` of the file system.
 
     Args:
         directory: of all documents of one verifier; two verifiers must not share it.

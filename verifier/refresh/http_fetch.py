@@ -1,6 +1,6 @@
 """Fetches one document by HTTP: one conditional GET, bounded, without redirects, proxies or content codings.
 
-However the server behaves (it hangs, drips, never ends, redirects, sends garbage), an attempt ends within
+However the server behaves (it hangs, is slow, never ends, redirects, sends garbage), an attempt ends within
 `FETCH_SECONDS` and within the size limit, in a `FetchResult` or a `RefreshError`.
 """
 
@@ -26,7 +26,7 @@ class HttpSource:
 
     Args:
         url: checked by `check_url` before. It may hold secrets: log it by `redact_url`.
-        ssl_context: called for https.
+        ssl_context: returns the TLS settings; called for https only.
     """
 
     def __init__(self, url: str, accept: str, max_bytes: int, ssl_context: Callable[[], ssl.SSLContext]) -> None:
@@ -41,7 +41,7 @@ class HttpSource:
         except TimeoutError as error:
             raise RefreshError("timeout", f"no complete response within {FETCH_SECONDS:g} s") from error
         except (OSError, UnicodeError, h11.ProtocolError) as error:
-            # UnicodeError: a host that no name can be, such as one with an empty label (RFC 1035 §2.3.4).
+            # UnicodeError: the host cannot be a name, for example because of an empty label (RFC 1035 §2.3.4).
             raise RefreshError("unreachable", type(error).__name__) from error
         headers = dict(response.headers)
         max_age = _max_age(headers.get(b"cache-control", b""))

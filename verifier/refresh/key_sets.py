@@ -1,4 +1,4 @@
-"""The key set of one issuer, as a document from a file, from a URL, or from where the issuer's metadata says."""
+"""The key set of one issuer, as a document from a file, from a URL, or from the URL in the issuer's metadata."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from verifier.refresh.document_log import Change
 from verifier.refresh.schedule import Schedule
 from verifier.refresh.source import RefreshError, Source
 
-# A token with an unknown key requests a refresh, and any client can make up such tokens (specs/adr/0113).
+# A token with an unknown key requests a refresh, and any client can invent such tokens (specs/adr/0113).
 URL_SCHEDULE: Final = Schedule(
     interval=300, max_age_bounds=(10, 3600), max_backoff=30, min_interval=0.5, request_interval=10
 )

@@ -18,14 +18,14 @@ MAX_METADATA_BYTES: Final = 256 * 1024
 MAX_JWKS_URI_CHARACTERS: Final = 2048
 JWKS_MEDIA_TYPES: Final = "application/jwk-set+json, application/json"
 
-# `max-age` is not followed: after a key set has moved, tokens of its new keys are rejected until this is noticed.
+# `max-age` is not followed: after a key set has moved, tokens of its new keys are rejected until the next refresh.
 METADATA_SCHEDULE: Final = Schedule(
     interval=300, max_age_bounds=None, max_backoff=30, min_interval=0.5, request_interval=10
 )
 
 
 def build_metadata_source(url: str, ssl_context: Callable[[], ssl.SSLContext]) -> HttpSource:
-    """Return the source of metadata at a URL of the configuration, which has checked it."""
+    """Return the source of metadata at a URL, which was checked."""
     return HttpSource(url, "application/json", MAX_METADATA_BYTES, ssl_context)
 
 
@@ -40,8 +40,8 @@ def read_jwks_uri(members: dict[str, Any], issuer: str, url: str, *, allow_http:
     Raises:
         RefreshError: they are of another issuer, or name no URL that may be fetched.
     """
-    # Character by character (RFC 8414 §3.3, OpenID Connect Discovery 1.0 §4.3): another issuer's metadata would make
-    # its keys those of this one.
+    # Compared character by character (RFC 8414 §3.3, OpenID Connect Discovery 1.0 §4.3): metadata of another issuer
+    # would make that issuer's keys valid for this one.
     if members.get("issuer") != issuer:
         raise RefreshError("invalid", f"its issuer is {escape(members.get('issuer'))}, which must be {issuer!r}")
     jwks_uri = members.get("jwks_uri")
@@ -62,7 +62,7 @@ class MetadataDocument(Document[str]):
 
     Args:
         allow_http: a key set may be at a plain http URL.
-        on_move: called when another URL of the key set is known than before.
+        on_move: called when the URL of the key set has changed.
     """
 
     def __init__(
@@ -119,12 +119,12 @@ class DiscoveredKeySet:
         if source is None:
             raise RefreshError("metadata", "the issuer's metadata is not available")
         # An entity tag has a meaning only at the URL that gave it.
-        place = source.url.encode() + b" "
-        known = version[len(place) :] if version and version.startswith(place) else None
+        prefix = source.url.encode() + b" "
+        known = version[len(prefix) :] if version and version.startswith(prefix) else None
         try:
             result = await source.fetch(known)
         except RefreshError:
             # The key set may have moved.
             self._metadata.request_refresh()
             raise
-        return replace(result, version=place + result.version if result.version else None)
+        return replace(result, version=prefix + result.version if result.version else None)

@@ -1,7 +1,7 @@
 """Refreshes all metadata, keys and status lists, and publishes keys and lists as snapshots.
 
 Keys come first: status lists are verified by them. Requests (`request_keys`, `request_status_lists`) come from
-decisions that lack something, and are rate-limited by the schedules of the documents.
+decisions that lack a key or a list. The schedules of the documents limit their rate.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ class Refresher:
         """Refresh the documents of these issuers from now on, at once, and drop all others.
 
         Documents of an issuer that stays are valid no longer than before: a reload alone confirms nothing.
-        Tokens of a new issuer that have a status are undecidable until its lists are here.
+        Tokens of a new issuer that have a status are undecidable until its lists are fetched.
         """
         self.stop()
         issuers, key_sets, lists = configuration.issuers, self._key_sets, self._lists
@@ -111,12 +111,12 @@ class Refresher:
             document.stop()
 
     def request_keys(self, issuer: str) -> None:
-        """Refresh the keys of an issuer soon: a token or a list names an unknown one. Does not block."""
+        """Refresh the keys of an issuer soon: a token or a list names an unknown key. Does not block."""
         if document := self._key_sets.get(issuer):
             document.request_refresh()
 
     def request_status_lists(self) -> None:
-        """Refresh missing lists soon: a token refers to one. Does not block."""
+        """Refresh missing lists soon: a token refers to a list that is missing. Does not block."""
         for lists in self._lists.values():
             lists.request_refresh()
 

@@ -44,7 +44,7 @@ class Source(Protocol):
 
 
 def read_json(body: bytes, max_bytes: int) -> JsonObject:
-    """Return the JSON object that a document is. A cached copy may be longer than what a source gives.
+    """Parse a document as a JSON object. Its size is checked here since a cached copy may be longer than the limit.
 
     Raises:
         RefreshError: larger than the limit, or not strict JSON.

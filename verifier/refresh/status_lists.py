@@ -1,4 +1,4 @@
-"""The status lists of one issuer: one document is its aggregation, one is each list that it names.
+"""The status lists of one issuer: a document for its aggregation, and one for each list that the aggregation names.
 
 A list is trusted because of its signature and `sub`, not its URL, so it is fetched by its URI's path and query from
 the server of the aggregation: inside a cluster or behind a proxy an issuer has another URL than its tokens say.
@@ -73,7 +73,7 @@ class IssuerLists:
         self.lists: dict[str, _StatusListDocument] = {}
 
     def inherit(self, previous: "IssuerLists") -> None:
-        """Take over the documents of `previous`, which had another source."""
+        """Take over the documents of `previous`, which may have had another source."""
         self.aggregation.inherit(previous.aggregation)
         for uri, document in previous.lists.items():
             self._add(uri).inherit(document)
@@ -232,7 +232,7 @@ class _StatusListDocument(Document[StatusList]):
         return min(value.expires_at, validated_at + max(value.ttl, stale_seconds))
 
     def on_change(self, change: Change) -> None:
-        # A confirmation extends the validity only where lists can be stale before their `exp`.
+        # A confirmation extends the validity only where lists become stale before their `exp`.
         if change is not Change.CONFIRMED or self._lists.stale_seconds is not None:
             self._lists.publish()
 
@@ -245,11 +245,11 @@ class _StatusListDocument(Document[StatusList]):
 
 
 def newest(current: StatusList | None, new: StatusList) -> StatusList:
-    """Return the newer of the two: an older list never replaces a newer one.
+    """Return the newer list: an older list never replaces a newer one.
 
-    Two processes of an issuer may publish within one second: of lists of the same second, return the bits of both.
-    Lists of different widths cannot be joined; processes of one issuer publish the same width, so the later response
-    is the later list.
+    Two processes of an issuer may publish within one second. Lists of the same second are joined: the result has the
+    bits of both. Lists with different numbers of bits for each token cannot be joined. Processes of one issuer use
+    the same number, so the later response is the later list.
     """
     if current is None or new.issued_at > current.issued_at:
         return new

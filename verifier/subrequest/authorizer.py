@@ -1,7 +1,7 @@
-"""Request target and credentials in, ready response out: one synchronous function, `Authorizer.authorize`.
+"""Decides about subrequests: `Authorizer.authorize` returns the ready response to request target and credentials.
 
-It owns the choice of the policy, the extraction of the one token from its carrier, and the cache around
-`verification.verify`. It does no I/O but counting and, for rejections, a rate-limited log line.
+It owns the choice of the policy, the extraction of the one token from header or cookie, and the cache around
+`verification.verify`. It is synchronous. Its only I/O is log lines; those about rejections are rate-limited.
 """
 
 import time
@@ -29,7 +29,7 @@ from verifier.subrequest.rejection_log import RejectionLog, RequestIds
 
 _VALID: Final = Status.VALID
 
-# The last two are also those of a token whose `kid` another issuer uses too.
+# The last two: another issuer may use the `kid` of the missing key.
 _MISSING_KEY_REASONS: Final = frozenset(
     {
         RejectionReason.UNKNOWN_KEY,
@@ -43,7 +43,7 @@ _log = structlog.get_logger()
 
 
 class _CompiledPolicy:
-    """A policy with its error responses and counters, made before a request needs them."""
+    """A policy with its responses and counters, which are built once and not for each request."""
 
     def __init__(self, policy: Policy, realm: str, metrics: Metrics) -> None:
         self.policy = policy
@@ -66,7 +66,7 @@ class _CompiledPolicy:
 
 
 class Authorizer:
-    """Decides about every subrequest of this process.
+    """The decisions about all subrequests of this process.
 
     Args:
         clock: seconds since the epoch.
@@ -134,13 +134,12 @@ class Authorizer:
         Args:
             target: the request target as received; its first two segments alone choose the policy.
             authorization: the field value, several joined by commas (RFC 9110 §5.3), None if there was none.
-            request_id: for the log and no decision; as in `RequestIds`.
-            traceparent: the header field as received; None if absent.
+            request_id, traceparent: for the log only, as in `RequestIds`.
             browser: the fields that a policy with a cookie checks; None if the gateway passed none of them on.
         """
         policy = self._by_target.get(target) or self._find_policy(target)
         if browser is not None and policy is not None and policy.cookie is not None:
-            # For each request: a cached decision is about the policy and the token alone.
+            # Checked for each request, since a cached decision depends only on the policy and the token.
             credentials = _credentials(authorization, browser, policy.cookie, policy.origins)
             if isinstance(credentials, RejectionReason):
                 return self._reject(policy, credentials, b"", RequestIds(request_id, traceparent))
@@ -158,7 +157,7 @@ class Authorizer:
         return cached.response
 
     def _is_still_valid(self, cached: CachedDecision) -> bool:
-        """Return whether a decision may be served again now: exact to the second and to the revocation."""
+        """Return whether a cached decision still applies: the token has not expired and is not revoked."""
         now = self._clock()
         return cached.valid_from <= now < cached.valid_until and (
             cached.status is None or self._is_not_revoked(cached.status, now)
@@ -196,7 +195,7 @@ class Authorizer:
     def _evaluate(
         self, policy: _CompiledPolicy, authorization: bytes | None, digest: bytes | None, ids: RequestIds
     ) -> bytes:
-        # An empty field has no credentials: Caddy sends it for what the client did not.
+        # An empty field has no credentials: Caddy sends it if the client sent no such field.
         if not authorization:
             if not policy.policy.anonymous:
                 return self._reject(policy, RejectionReason.MISSING_TOKEN, b"", ids)
@@ -219,7 +218,8 @@ class Authorizer:
     def _request_missing_key(self, policy: Policy, token: bytes) -> None:
         """Request the keys of the issuer that a token claims, if the policy accepts it and we may lack the key.
 
-        There is no key for an algorithm that the issuer does not use, and a fetch without a result delays the next.
+        A token with an algorithm that the issuer does not use requests nothing: there is no key for it, and a fetch
+        that finds no new key delays the next.
         """
         jws = read_compact(token, MAX_TOKEN_BYTES)
         if isinstance(jws, JwsFault):
@@ -251,7 +251,7 @@ class Authorizer:
 def _credentials(
     authorization: bytes | None, browser: BrowserFields, cookie: bytes, origins: frozenset[bytes]
 ) -> bytes | RejectionReason | None:
-    """Return what the one carrier of a request has, in the form of `Authorization`; None if there is no carrier."""
+    """Return the credentials from `Authorization` or the cookie, in the form of `Authorization`; None without any."""
     token = cookie_token(browser.cookies, cookie)
     if token is None:
         return authorization

@@ -10,7 +10,7 @@ from shared.claims import StatusReference
 
 
 class CachedDecision(NamedTuple):
-    """A ready 200 response and the conditions on which it may be sent again.
+    """A ready 200 response and the conditions under which it may be sent again.
 
     Attributes:
         response: the bytes on the wire.
@@ -55,6 +55,7 @@ class DecisionCache:
     def clear(self) -> None:
         """Drop everything, in one step: emptying entry by entry would hold up the event loop."""
         self._entries = _Entries(self.max_bytes, self._on_evict)
+        # The mapping's own method, since a method around it would cost every request another call.
         self.get: Callable[[bytes], CachedDecision | None] = self._entries.get
 
     def store(self, key: bytes, decision: CachedDecision) -> None:

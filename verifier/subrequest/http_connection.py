@@ -1,4 +1,4 @@
-"""A bounded HTTP/1.1 server connection, and the one that serves subrequests: every limit on what a client sends.
+"""The HTTP/1.1 connections of the verifier, with every limit on what a client sends.
 
 httptools (llhttp) parses. The rest is our own because clients on the internet send these requests through gateways:
 a head has a limit and a deadline, a trailer never becomes a header, and there is no routing and no task for each
@@ -27,7 +27,7 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_BODY_BYTES: Final = 64 * 1024
 REQUEST_SECONDS: Final = 10
 FIRST_REQUEST_SECONDS: Final = 14
-"""Closed by the tick after it: within 15 s of connecting."""
+"""The next tick after this time closes the connection: within 15 s of connecting."""
 IDLE_SECONDS: Final = 75
 LINGER_SECONDS: Final = 2
 
@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
             if len(responses) == 1:
                 self._server.write_batched(self._transport, responses[0])
             else:
-                # At once, so that a client that does not read its responses is soon no longer read from.
+                # Written at once, so that the transport soon pauses a client that does not read its responses.
                 self._server.flush()
                 self._transport.write(b"".join(responses))
             responses.clear()
@@ -229,7 +229,7 @@ class Connection(asyncio.Protocol):
                 self._request_id = value if self._request_id is None else b""
             case 11 if name.lower() == b"traceparent":
                 self._traceparent = value if self._traceparent is None else b""
-            # An empty one counts as absent: Caddy sends it for what the client did not.
+            # An empty field counts as absent: Caddy sends it if the client sent no such field.
             case 6 | 14 | 18 | 21 if value and (field := _BROWSER_FIELDS.get(name.lower())) is not None:
                 self._add_browser_field(field, value)
             case _:
@@ -249,11 +249,11 @@ class Connection(asyncio.Protocol):
             return
         closes = not self._parser.should_keep_alive() or self._server.draining
         if self._host_count != 1 or closes or self._connection_option:
-            self._check_version()
+            self._check_host_and_version()
         if self._parser.should_upgrade():
             if self._parser.get_method() == b"CONNECT":
                 raise _MalformedError
-            # The parser takes what follows for another protocol, not for the body of this request.
+            # The parser reads what follows as another protocol, and not as the body of this request.
             closes = closes or self._has_body_framing
         self._state = _BODY
         self._pending_bytes = 0
@@ -265,8 +265,8 @@ class Connection(asyncio.Protocol):
         else:
             self._responses.append(response)
 
-    def _check_version(self) -> None:
-        """Require one Host, which HTTP/1.0 may omit (RFC 9112 §3.2). The parser also accepts 0.9 and 2.0."""
+    def _check_host_and_version(self) -> None:
+        """Require one Host, which HTTP/1.0 may omit (RFC 9112 §3.2). The parser also accepts versions 0.9 and 2.0."""
         version = self._parser.get_http_version()
         if version not in ("1.0", "1.1") or (self._host_count != 1 and (self._host_count or version == "1.1")):
             raise _MalformedError
@@ -309,7 +309,7 @@ class Connection(asyncio.Protocol):
             self._pending_bytes += len(data)
         else:
             self._pending_bytes = len(seen) - end - len(_EMPTY_LINE)
-        # An empty line may be cut.
+        # The next data may begin inside an empty line.
         self._tail = seen[1 - len(_EMPTY_LINE) :]
 
     def _exceeds_limit(self, data: bytes) -> bool:
@@ -321,7 +321,7 @@ class Connection(asyncio.Protocol):
         return self._pending_bytes + size > MAX_HEAD_BYTES
 
     def _close_with(self, response: bytes) -> None:
-        """Send `response`, close our side, ignore what still comes: a reset must not overtake the response."""
+        """Send `response`, close our side, and ignore further data, which would reset a connection that is closed."""
         if self._state == _CLOSING:
             return
         self._state = _CLOSING

@@ -24,7 +24,7 @@ _log = structlog.get_logger()
 
 
 class RequestIds(NamedTuple):
-    """The correlation fields of a request as received; None where absent, empty where repeated."""
+    """The header fields with ids of a request, as received; None where absent, empty where repeated."""
 
     request_id: bytes | None = None
     traceparent: bytes | None = None
@@ -37,7 +37,7 @@ class RequestIds(NamedTuple):
 
 
 class RejectionLog:
-    """A token bucket in front of the log.
+    """The log of rejections, with a rate limit.
 
     Args:
         metrics: counts the lines that were not written.
@@ -47,17 +47,17 @@ class RejectionLog:
     def __init__(self, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._suppressed, self._monotonic = metrics.suppressed_log_lines, monotonic
         self._key = secrets.token_bytes(32)
-        self._tokens, self._refilled_at = float(BURST), monotonic()
+        self._allowed_lines, self._updated_at = float(BURST), monotonic()
 
     def write(self, policy: str, reason: RejectionReason, credentials: bytes, ids: RequestIds) -> None:
         """Log that `policy` rejected `credentials`, unless the rate limit is reached."""
         now = self._monotonic()
-        self._tokens = min(BURST, self._tokens + (now - self._refilled_at) * LINES_PER_SECOND)
-        self._refilled_at = now
-        if self._tokens < 1:
+        self._allowed_lines = min(BURST, self._allowed_lines + (now - self._updated_at) * LINES_PER_SECOND)
+        self._updated_at = now
+        if self._allowed_lines < 1:
             self._suppressed.inc()
             return
-        self._tokens -= 1
+        self._allowed_lines -= 1
         fingerprint = self.fingerprint(credentials)
         _log.info(
             "request_rejected", policy=policy, reason=str(reason), fingerprint=fingerprint, **ids.as_log_fields()

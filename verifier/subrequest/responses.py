@@ -1,9 +1,9 @@
-"""The four responses to the subrequest, as bytes. Total over every reason.
+"""The responses to the subrequest, as bytes: 200, 401, 403 and 503. Every reason has one.
 
 Contract B: `specs/001-register-login-verify/contracts/verify-subrequest.md`. Never a body: nginx keeps its
 connection only for responses without one, and Envoy lets exactly 200 pass. On 200 the identity headers are
-always the whole set, empty where a claim is absent: gateways overwrite only what is present, so a missing
-one would let a client's own header through.
+always complete, empty where a claim is absent: gateways overwrite only what is present, so a client's own header
+would pass in place of a missing one.
 """
 
 from collections.abc import Iterable
@@ -58,7 +58,7 @@ def ok_template(additional: Iterable[str] = ()) -> bytes:
 def ok_response(template: bytes, claims: Claims, additional: Iterable[str] = ()) -> bytes:
     """Return a 200 with the identity. Every value was checked to be printable ASCII without space at either end.
 
-    The subject means something only together with its issuer: two issuers may give one subject to two people.
+    A subject has a meaning only together with its issuer: two issuers may use one subject for two users.
 
     Args:
         template: from `ok_template`, for the names of the additional headers.
@@ -87,7 +87,7 @@ def error_response(reason: RejectionReason, policy: Policy | None, realm: str) -
     """Return a 401, 403 or 503.
 
     Args:
-        reason: the rejection.
+        reason: of the rejection.
         policy: the policy that rejected, or None if the path names none.
         realm: of the challenge (RFC 9110 §11.5); visible ASCII without quotes.
     """
