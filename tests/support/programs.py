@@ -2,9 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import pytest
+
+from tests.support.real_providers.install import Unavailable
 
 
 def program(name: str, package: str = "") -> str:
@@ -24,3 +28,12 @@ def absent(what: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"{what}, and in CI it has to be")
     pytest.skip(what)
+
+
+@contextmanager
+def absent_if_unavailable() -> Iterator[None]:
+    """Treat what cannot be installed in the block as absent."""
+    try:
+        yield
+    except Unavailable as reason:
+        absent(str(reason))

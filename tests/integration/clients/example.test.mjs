@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 // `issuer` is the real one. `proxy` is before it and fails every first attempt.
-const { folder, issuer, proxy, email, password, expired, rejected, revoked } = JSON.parse(process.env.GATEPASS_TEST);
-const { LoginFailedError, LoginRequiredError, Session } = await import(`file://${folder}/gatepass-client.js`);
-const { printNotes } = await import(`file://${folder}/example.js`);
+const { issuer, proxy, email, password, expired, rejected, revoked } = JSON.parse(process.env.GATEPASS_TEST);
+const { LoginFailedError, LoginRequiredError, Session } = await import(`file://${process.cwd()}/gatepass-client.js`);
+const { printNotes } = await import(`file://${process.cwd()}/example.js`);
 
 function old(login) {
   return { accessToken: login.access_token, refreshToken: login.refresh_token, expiresAt: 0 };

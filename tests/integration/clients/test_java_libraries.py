@@ -6,18 +6,16 @@ from typing import Final
 
 from tests.support.issuer_process import IssuerProcess
 from tests.support.machines import with_secret
-from tests.support.programs import absent, program
-from tests.support.real_providers.install import Unavailable, nimbus
+from tests.support.programs import absent_if_unavailable, program
+from tests.support.real_providers.install import nimbus
 
 AUDIENCE: Final = "https://orders.example"
 
 
 def test_nimbus_accepts_an_access_token_and_rejects_others(issuer: IssuerProcess) -> None:
     java = program("java", "default-jdk-headless")
-    try:
+    with absent_if_unavailable():
         archive = nimbus()
-    except Unavailable as reason:
-        absent(str(reason))
     machine = with_secret(issuer, None, "orders:read orders:write", [AUDIENCE, "files"])
     token = machine.token()
     signed, _, signature = token.rpartition(".")

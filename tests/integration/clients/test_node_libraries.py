@@ -1,17 +1,15 @@
 """Node's `jose`, `oauth4webapi` and `@sd-jwt/jwt-status-list` with a real issuer."""
 
-import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.support.client_tests import run_tests
 from tests.support.issuer_process import IssuerProcess
 from tests.support.machines import KEY, with_key, with_secret
-from tests.support.programs import absent, program
-from tests.support.real_providers.install import Unavailable, with_npm_packages
+from tests.support.programs import absent_if_unavailable, program
+from tests.support.real_providers.install import with_npm_packages
 
 AUDIENCE: Final = "https://orders.example"
 
@@ -19,10 +17,8 @@ AUDIENCE: Final = "https://orders.example"
 def test_node_libraries_work_with_the_issuer(issuer: IssuerProcess) -> None:
     """Run all tests of `node/libraries.test.mjs` in one process."""
     node = program("node", "nodejs")
-    try:
+    with absent_if_unavailable():
         folder = with_npm_packages(Path(__file__).parent / "node")
-    except Unavailable as reason:
-        absent(str(reason))
     machine = with_secret(issuer, None, "orders:read orders:write", [AUDIENCE])
     key = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     given = {
@@ -33,7 +29,4 @@ def test_node_libraries_work_with_the_issuer(issuer: IssuerProcess) -> None:
         "logins": [issuer.session() for _ in range(4)],
         "accessToken": machine.token(),
     }
-    command = [node, "--test-reporter=spec", "libraries.test.mjs"]
-    environ = {**os.environ, "GATEPASS_TEST": json.dumps(given)}
-    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_tests([node, "--test-reporter=spec", "libraries.test.mjs"], given, folder)

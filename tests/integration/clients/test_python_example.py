@@ -1,6 +1,5 @@
 """The Python client of `docs/clients` with a real issuer, through a proxy that fails every first attempt."""
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +19,9 @@ from docs.clients.gatepass_client import (
     Session,
     Tokens,
 )
+from tests.support.client_tests import example_of
 from tests.support.faulty_issuer import LOST, FaultyIssuer, faulty_issuer
 from tests.support.issuer_process import PASSWORD, IssuerProcess
-from tests.support.processes import ROOT
 
 PARALLEL: Final = 8
 
@@ -152,14 +151,9 @@ def test_a_wrong_password_fails_the_login(issuer: IssuerProcess, new_session: Op
 def test_the_examples_of_the_page_run(
     issuer: IssuerProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], title: str
 ) -> None:
-    page = (ROOT / "docs/clients/python.md").read_text(encoding="utf-8")
-    (example,) = re.findall(rf'^```python title="{title}"\n(.*?)^```', page, re.MULTILINE | re.DOTALL)
     issuer.session("ada@example.com")
     monkeypatch.setenv("PASSWORD", PASSWORD)
     monkeypatch.setitem(sys.modules, "gatepass_client", gatepass_client)
-    here = {"https://auth.example": issuer.url, "https://app.example/notes": f"{issuer.url}/me"}
-    for named, url in here.items():
-        assert named in example
-        example = example.replace(named, url)
+    example = example_of("python.md", f'python title="{title}"', issuer)
     exec(compile(example, title, "exec"), {"__name__": title})
     assert "ada@example.com" in capsys.readouterr().out

@@ -1,14 +1,12 @@
 """Fixtures: the providers, each started once for a module."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.programs import absent
+from tests.support.programs import absent_if_unavailable
 from tests.support.real_providers.hydra import Hydra, running_hydra
-from tests.support.real_providers.install import Unavailable
 from tests.support.real_providers.keycloak import Keycloak, running_keycloak
 from tests.support.real_providers.oauth_client import receiving_logouts
 from tests.support.real_providers.oidc_provider import OidcProvider, running_oidc_provider
@@ -21,25 +19,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def keycloak(folder: Path) -> Iterator[Keycloak]:
-    with _absent_if_unavailable(), receiving_logouts() as logouts, running_keycloak(folder, logouts) as provider:
+    with absent_if_unavailable(), receiving_logouts() as logouts, running_keycloak(folder, logouts) as provider:
         yield provider
 
 
 @pytest.fixture(scope="module")
 def oidc_provider(folder: Path) -> Iterator[OidcProvider]:
-    with _absent_if_unavailable(), receiving_logouts() as logouts, running_oidc_provider(folder, logouts) as provider:
+    with absent_if_unavailable(), receiving_logouts() as logouts, running_oidc_provider(folder, logouts) as provider:
         yield provider
 
 
 @pytest.fixture(scope="module")
 def hydra(folder: Path) -> Iterator[Hydra]:
-    with _absent_if_unavailable(), receiving_logouts() as logouts, running_hydra(folder, logouts) as provider:
+    with absent_if_unavailable(), receiving_logouts() as logouts, running_hydra(folder, logouts) as provider:
         yield provider
-
-
-@contextmanager
-def _absent_if_unavailable() -> Iterator[None]:
-    try:
-        yield
-    except Unavailable as reason:
-        absent(str(reason))

@@ -21,8 +21,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tests.support.processes import ROOT, running
-from tests.support.programs import absent, program
-from tests.support.real_providers.install import Unavailable, debian
+from tests.support.programs import absent, absent_if_unavailable, program
+from tests.support.real_providers.install import debian
 
 _HERE: Final = Path(__file__).parent
 _STAND_INS: Final = {
@@ -125,10 +125,8 @@ def running_engine() -> Iterator[Engine]:
         program(name)
     if os.geteuid() != 0:
         absent("containers with limits and networks of their own need root")
-    try:
+    with absent_if_unavailable():
         debian()
-    except Unavailable as reason:
-        absent(str(reason))
     folder = Path(tempfile.mkdtemp(prefix="gatepass-images-"))
     engine = Engine(folder, _configured(folder))
     try:
