@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from stack.preflight import find_binary
+from tests.support.nginx import FOREGROUND, nginx_command
 from tests.support.programs import absent, program
 
 
@@ -53,24 +54,9 @@ class GatewayProgram:
 
 _DROPS_TRAILERS: Final = (3, 2)
 
-# What a distribution's nginx.conf has around conf.d/, with a place of its own for what it writes.
-_NGINX_CONF: Final = """\
-{user}daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    include {folder}/{site};
-}}
-"""
-
 
 def _nginx(folder: Path, site: str = "gatepass.conf") -> list[str]:
-    user = "user root; " if os.geteuid() == 0 else ""
-    conf = folder / "nginx.conf"
-    conf.write_text(_NGINX_CONF.format(folder=folder, user=user, site=site), encoding="utf-8")
-    return [program("nginx"), "-p", str(folder), "-c", str(conf)]
+    return [*nginx_command(folder, f"include {folder}/{site};"), *FOREGROUND]
 
 
 def _nginx_site(folder: Path) -> list[str]:

