@@ -2,7 +2,6 @@
 
 import json
 import os
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -15,9 +14,8 @@ from tests.support.programs import program
 from tests.support.real_providers import install
 from tests.support.real_providers.keycloak import ADA, ADMIN, ALGORITHMS, Keycloak
 from tests.support.real_providers.oauth_client import PASSWORD, metadata_url
-from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, running_site
+from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, discovered, running_site
 from tests.support.token_forge import claims_of, header_of
-from tests.support.verifier_process import verifier_command
 
 # Keycloak is fetched and built before its first start.
 pytestmark = pytest.mark.timeout(900)
@@ -63,8 +61,8 @@ ROLES: Final = {"customer", "default-roles-shop", "offline_access", "uma_authori
 
 
 @pytest.fixture(scope="module")
-def site(folder: Path, keycloak: Keycloak, access_tokens: dict[str, str]) -> Iterator[Site]:
-    del access_tokens  # Keycloak generates the key of an algorithm when the first token needs it.
+def site(folder: Path, keycloak: Keycloak) -> Iterator[Site]:
+    _ = keycloak.access_tokens  # Keycloak generates the key of an algorithm when the first token needs it.
     clients = ["orders", "account", "web", "billing", "reports", "light", keycloak.issuer]
     policies = f"""
     [issuers."{keycloak.issuer}"]
@@ -81,24 +79,14 @@ def site(folder: Path, keycloak: Keycloak, access_tokens: dict[str, str]) -> Ite
         yield site
 
 
-@pytest.fixture(scope="module")
-def access_tokens(keycloak: Keycloak) -> dict[str, str]:
-    return keycloak.access_tokens()
-
-
-@pytest.fixture(scope="module")
-def other_tokens(keycloak: Keycloak) -> dict[str, str]:
-    return keycloak.other_tokens()
-
-
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("kind", [*PERSONS, *MACHINES])
 def test_an_access_token_identifies_the_caller_to_the_application(
-    site: Site, keycloak: Keycloak, access_tokens: dict[str, str], kind: str, gateway: str
+    site: Site, keycloak: Keycloak, kind: str, gateway: str
 ) -> None:
-    claims = claims_of(access_tokens[kind])
+    claims = claims_of(keycloak.access_tokens[kind])
     client, scope = (PERSONS | MACHINES)[kind]
-    identity = site.identity(gateway, access_tokens[kind])
+    identity = site.identity(gateway, keycloak.access_tokens[kind])
     assert set(identity.pop("X-Auth-Scope").split(" ")) == set(scope.split(" "))
     assert set(identity.pop("X-Auth-Roles", "").split(",")) == (ROLES if kind in PERSONS else {""})
     assert identity.pop("X-Auth-Session", None) == (claims["sid"] if kind in PERSONS else None)
@@ -113,19 +101,17 @@ def test_an_access_token_identifies_the_caller_to_the_application(
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("kind", OTHERS)
-def test_another_token_is_no_access_token(site: Site, other_tokens: dict[str, str], kind: str, gateway: str) -> None:
-    assert site.rejection(gateway, other_tokens[kind]) == (401, OTHERS[kind])
+def test_another_token_is_no_access_token(site: Site, keycloak: Keycloak, kind: str, gateway: str) -> None:
+    assert site.rejection(gateway, keycloak.other_tokens[kind]) == (401, OTHERS[kind])
 
 
-def test_every_kind_of_token_is_tried(
-    site: Site, access_tokens: dict[str, str], other_tokens: dict[str, str]
-) -> None:
-    assert set(access_tokens) == {*PERSONS, *MACHINES}
-    assert set(other_tokens) == set(OTHERS)
+def test_every_kind_of_token_is_tried(site: Site, keycloak: Keycloak) -> None:
+    assert set(keycloak.access_tokens) == {*PERSONS, *MACHINES}
+    assert set(keycloak.other_tokens) == set(OTHERS)
     # Where the others are rejected, these are not: their audience is accepted there too.
-    assert all(site.ask("nginx", token, EVERYTHING).status == 200 for token in access_tokens.values())
+    assert all(site.ask("nginx", token, EVERYTHING).status == 200 for token in keycloak.access_tokens.values())
     # The clients of these algorithms have tokens that are really signed so.
-    signed = {kind: header_of(token)["alg"] for kind, token in access_tokens.items()}
+    signed = {kind: header_of(token)["alg"] for kind, token in keycloak.access_tokens.items()}
     assert [signed[f"a person's, signed by {algorithm}"] for algorithm in ALGORITHMS] == list(ALGORITHMS)
 
 
@@ -170,8 +156,4 @@ def test_the_guide_works_as_it_is_written(
 
 
 def test_discover_recognises_it(keycloak: Keycloak) -> None:
-    done = verifier_command("discover", keycloak.issuer)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert tomllib.loads(done.stdout)["issuers"] == {
-        keycloak.issuer: {"discovery": metadata_url(keycloak.issuer), "profile": "keycloak"}
-    }
+    assert discovered(keycloak) == {"discovery": metadata_url(keycloak.issuer), "profile": "keycloak"}

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -56,8 +57,9 @@ class Hydra(Provider):
         }
         return ask(self.endpoints["token"], given | form)
 
+    @cached_property
     def access_tokens(self) -> dict[str, str]:
-        """Return every kind of access token that an API should accept."""
+        """Every kind of access token that an API should accept."""
         login = self.log_in()
         return {
             "a person's": login["access_token"],
@@ -66,8 +68,9 @@ class Hydra(Provider):
             "a machine's": self.reports()["access_token"],
         }
 
+    @cached_property
     def other_tokens(self) -> dict[str, str]:
-        """Return every other kind of token."""
+        """Every other kind of token."""
         login = self.log_in()
         endpoints = login.endpoints
         userinfo = HTTP.get(endpoints["userinfo"], headers={"Authorization": f"Bearer {login['access_token']}"})

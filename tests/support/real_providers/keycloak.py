@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,8 +126,9 @@ class Keycloak(Provider):
         }
         self.admin("POST", "/shop/components", json=component)
 
+    @cached_property
     def access_tokens(self) -> dict[str, str]:
-        """Return every kind of access token that an API should accept."""
+        """Every kind of access token that an API should accept."""
         login = self.log_in()
         return {
             "a person's, after the login page": login["access_token"],
@@ -143,8 +145,9 @@ class Keycloak(Provider):
             "a machine's with a key": self.reports()["access_token"],
         }
 
+    @cached_property
     def other_tokens(self) -> dict[str, str]:
-        """Return every other kind of token."""
+        """Every other kind of token."""
         login = self.log_in(scope="openid profile email")
         endpoints = login.endpoints
         implicit = Browser().visit(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -61,8 +62,17 @@ class OidcProvider(Provider):
         form = {"grant_type": "client_credentials", "scope": "orders:read", "resource": audience(algorithm)}
         return ask(self.endpoints["token"], form | self._proof())
 
-    def access_tokens(self, algorithm: str) -> dict[str, str]:
-        """Return every kind of access token that an API should accept."""
+    @cached_property
+    def access_tokens(self) -> dict[str, dict[str, str]]:
+        """Every kind of access token that an API should accept, by algorithm."""
+        return {algorithm: self._access_tokens(algorithm) for algorithm in ALGORITHMS}
+
+    @cached_property
+    def other_tokens(self) -> dict[str, dict[str, str]]:
+        """Every other kind of token, by algorithm."""
+        return {algorithm: self._other_tokens(algorithm) for algorithm in ALGORITHMS}
+
+    def _access_tokens(self, algorithm: str) -> dict[str, str]:
         login = self.log_in(algorithm)
         return {
             "a person's": login["access_token"],
@@ -70,8 +80,7 @@ class OidcProvider(Provider):
             "a machine's": self.reports(algorithm)["access_token"],
         }
 
-    def other_tokens(self, algorithm: str) -> dict[str, str]:
-        """Return every other kind of token, in one algorithm."""
+    def _other_tokens(self, algorithm: str) -> dict[str, str]:
         login = self.log_in(algorithm)
         endpoints, client = login.endpoints, login.client_id
         # Without an API the access token is for the userinfo endpoint alone, and opaque.

@@ -1,13 +1,15 @@
 """A verifier that accepts a provider's tokens, and real gateways between it and the sample application."""
 
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.support.gateways import Response, ask, running_application, running_gateway
-from tests.support.verifier_process import VerifierFolder, VerifierProcess
+from tests.support.real_providers.oauth_client import Provider
+from tests.support.verifier_process import VerifierFolder, VerifierProcess, verifier_command
 
 GATEWAYS: Final = ("nginx", "envoy")
 
@@ -43,6 +45,15 @@ class Site:
         for labels, count in self.verifier.samples("decisions_total"):
             counts[labels["reason"]] = counts.get(labels["reason"], 0) + count
         return counts
+
+
+def discovered(provider: Provider) -> Any:
+    """Return the entry of the policy file that `discover` prints for a provider."""
+    done = verifier_command("discover", provider.issuer)
+    assert (done.returncode, done.stderr) == (0, "")
+    ((issuer, entry),) = tomllib.loads(done.stdout)["issuers"].items()
+    assert issuer == provider.issuer
+    return entry
 
 
 @contextmanager
