@@ -8,91 +8,76 @@ import httpx
 import pytest
 from openapi_schema_validator import OAS31Validator
 
-from tests.support import machine_responses
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
+from tests.support.machines import with_secret
 from tests.support.openapi import contract
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
 from tests.support.processes import free_port
 
-CREDENTIALS = {"email": "ann@example.com", "password": PASSWORD}
-OTHER = {"email": "bob@example.com", "password": PASSWORD}
-ADDRESS = {"email": "ann@example.com"}
+EMAIL, OTHER = "ann@example.com", "bob@example.com"
+ADDRESS = {"email": EMAIL}
+CREDENTIALS = ADDRESS | {"password": PASSWORD}
 NEW = "another long and lonely walk"
 FOREIGN = {"Cookie": "__Host-refresh_token=x", "Origin": "https://foreign.example"}
+UNCHANGED = {"If-None-Match": "*"}
 RESET, VERIFICATION = "gpw_" + "a" * 43, "gpv_" + "a" * 43
-Ask = Callable[[str], httpx.Response]
+METADATA = "/.well-known/oauth-authorization-server"
+Ask = Callable[[IssuerProcess], httpx.Response]
 
 
-def post(path: str, **request: Any) -> Ask:
-    return lambda url: HTTP.post(url + path, **request, timeout=30)
+def request(method: str, path: str, **options: Any) -> Ask:
+    return lambda issuer: HTTP.request(method, issuer.url + path, timeout=30, **options)
 
 
-def get(path: str, headers: dict[str, str] | None = None) -> Ask:
-    return lambda url: HTTP.get(url + path, headers=headers, timeout=30)
+get, post, delete = (partial(request, method) for method in ("GET", "POST", "DELETE"))
 
 
-def delete(path: str) -> Ask:
-    return lambda url: HTTP.delete(url + path, timeout=30)
-
-
-def often(path: str, body: dict[str, str]) -> Ask:
+def often(method: str, path: str, body: dict[str, str], *, as_owner: bool = False) -> Ask:
     """Repeat a request until the response has another status."""
 
-    def ask(url: str) -> httpx.Response:
-        responses = (HTTP.post(url + path, json=body, timeout=30) for _ in range(20))
+    def ask(issuer: IssuerProcess) -> httpx.Response:
+        bearer = {"Authorization": f"Bearer {token_of_another(issuer)}"} if as_owner else {}
+        repeated = request(method, path, json=body, headers=bearer)
+        responses = (repeated(issuer) for _ in range(20))
         return next(response for response in responses if response.status_code not in {201, 202, 400, 401, 409})
 
     return ask
 
 
 @cache
-def bearer_of_another(url: str) -> dict[str, str]:
-    """Return a request with the token of one session, since after too many failures no other login succeeds."""
-    HTTP.post(f"{url}/register", json=OTHER, timeout=30)
-    token = HTTP.post(f"{url}/login", json=OTHER, timeout=30).json()["access_token"]
-    return {"Authorization": f"Bearer {token}"}
+def token_of_another(issuer: IssuerProcess) -> str:
+    """Return the token of one session, since after too many failures no other login succeeds."""
+    return str(issuer.session(OTHER)["access_token"])
 
 
-def often_as_owner(method: str, path: str, body: dict[str, str]) -> Ask:
-    """Return the same request with the token of that session."""
-
-    def ask(url: str) -> httpx.Response:
-        bearer = bearer_of_another(url)
-        responses = (HTTP.request(method, url + path, json=body, headers=bearer, timeout=30) for _ in range(20))
-        return next(response for response in responses if response.status_code != 401)
-
-    return ask
-
-
-def me(url: str) -> httpx.Response:
-    token = HTTP.post(f"{url}/login", json=CREDENTIALS).json()["access_token"]
-    return HTTP.get(f"{url}/me", headers={"Authorization": f"Bearer {token}"})
-
-
-def login(url: str) -> dict[str, Any]:
-    tokens: dict[str, Any] = HTTP.post(f"{url}/login", json=CREDENTIALS, timeout=30).json()
-    return tokens
-
-
-def as_owner(method: str, path: str, **request: Any) -> Ask:
+def as_owner(method: str, path: str, **options: Any) -> Ask:
     """Send a request with a token of a new session; `{id}` in the path is another session of the same account."""
 
-    def ask(url: str) -> httpx.Response:
-        bearer = {"Authorization": f"Bearer {login(url)['access_token']}"}
+    def ask(issuer: IssuerProcess) -> httpx.Response:
+        token = issuer.login(EMAIL).json()["access_token"]
         other = ""
         if "{id}" in path:
-            listed = HTTP.get(f"{url}/sessions", headers=bearer).json()["sessions"]
+            listed = issuer.request("GET", "/sessions", token).json()["sessions"]
             other = next(session["id"] for session in listed if not session["current"])
-        headers = bearer | request.get("headers", {})
-        return HTTP.request(method, url + path.replace("{id}", other), timeout=30, **request | {"headers": headers})
+        headers = {"Authorization": f"Bearer {token}"} | options.get("headers", {})
+        return request(method, path.replace("{id}", other), **options | {"headers": headers})(issuer)
 
     return ask
 
 
-def refresh(url: str) -> httpx.Response:
-    form = {"grant_type": "refresh_token", "refresh_token": login(url)["refresh_token"]}
-    return HTTP.post(f"{url}/token", data=form, timeout=30)
+def as_client(path: str, *, shows_token: bool) -> Ask:
+    """Send a form with the credentials of a new client, and with a token of the client or without one."""
+
+    def ask(issuer: IssuerProcess) -> httpx.Response:
+        machine = with_secret(issuer, scope="read")
+        return machine.post(path, **{"token": machine.token()} if shows_token else {})
+
+    return ask
+
+
+def as_unknown_client(path: str) -> Ask:
+    return post(path, data={"token": "x", "grant_type": "client_credentials"}, auth=("nobody", "gpc_x"))
 
 
 def bodies(path: str, method: str, send: Callable[..., Ask]) -> dict[tuple[str, str, str], Ask]:
@@ -115,11 +100,18 @@ SERVED: dict[tuple[str, str, str], Ask] = {
     ("/login", "post", "200"): post("/login", json=CREDENTIALS),
     ("/login", "post", "403"): post("/login", json=CREDENTIALS | {"cookies": True}, headers=FOREIGN),
     ("/login", "post", "401"): post("/login", json=CREDENTIALS | {"password": "wrong"}),
-    ("/me", "get", "200"): me,
+    ("/me", "get", "200"): as_owner("GET", "/me"),
     ("/me", "get", "401"): get("/me"),
-    ("/token", "post", "200"): refresh,
+    ("/token", "post", "200"): lambda issuer: issuer.refresh(issuer.login(EMAIL).json()["refresh_token"]),
     ("/token", "post", "403"): post("/token", data={"grant_type": "refresh_token"}, headers=FOREIGN),
     ("/token", "post", "400"): post("/token", data={"grant_type": "password"}),
+    ("/token", "post", "401"): as_unknown_client("/token"),
+    ("/revoke", "post", "200"): as_client("/revoke", shows_token=True),
+    ("/revoke", "post", "400"): as_client("/revoke", shows_token=False),
+    ("/revoke", "post", "401"): as_unknown_client("/revoke"),
+    ("/introspect", "post", "200"): as_client("/introspect", shows_token=True),
+    ("/introspect", "post", "400"): as_client("/introspect", shows_token=False),
+    ("/introspect", "post", "401"): as_unknown_client("/introspect"),
     ("/sessions", "get", "200"): as_owner("GET", "/sessions"),
     ("/sessions", "get", "401"): get("/sessions"),
     ("/sessions/{id}", "delete", "204"): as_owner("DELETE", "/sessions/{id}"),
@@ -133,9 +125,9 @@ SERVED: dict[tuple[str, str, str], Ask] = {
     ("/sessions", "delete", "204"): as_owner("DELETE", "/sessions"),
     ("/sessions", "delete", "401"): delete("/sessions"),
     ("/status-lists", "get", "200"): get("/status-lists"),
-    ("/status-lists", "get", "304"): get("/status-lists", {"If-None-Match": "*"}),
+    ("/status-lists", "get", "304"): get("/status-lists", headers=UNCHANGED),
     ("/status-lists/{id}", "get", "200"): get("/status-lists/1"),
-    ("/status-lists/{id}", "get", "304"): get("/status-lists/1", {"If-None-Match": "*"}),
+    ("/status-lists/{id}", "get", "304"): get("/status-lists/1", headers=UNCHANGED),
     ("/status-lists/{id}", "get", "404"): get("/status-lists/0"),
     **bodies("/password/forgot", "post", post),
     ("/password/forgot", "post", "202"): post("/password/forgot", json=ADDRESS),
@@ -154,20 +146,22 @@ SERVED: dict[tuple[str, str, str], Ask] = {
     ("/me", "delete", "401"): as_owner("DELETE", "/me", json={"password": "wrong"}),
     ("/me", "delete", "204"): as_owner("DELETE", "/me", json={"password": PASSWORD}),
     ("/.well-known/jwks.json", "get", "200"): get("/.well-known/jwks.json"),
-    ("/.well-known/jwks.json", "get", "304"): get("/.well-known/jwks.json", {"If-None-Match": "*"}),
+    ("/.well-known/jwks.json", "get", "304"): get("/.well-known/jwks.json", headers=UNCHANGED),
+    (METADATA, "get", "200"): get(METADATA),
+    (METADATA, "get", "304"): get(METADATA, headers=UNCHANGED),
     ("/openapi.json", "get", "200"): get("/openapi.json"),
-    ("/openapi.json", "get", "304"): get("/openapi.json", {"If-None-Match": "*"}),
+    ("/openapi.json", "get", "304"): get("/openapi.json", headers=UNCHANGED),
 }
 THROTTLED: dict[tuple[str, str, str], Ask] = {
-    ("/password", "post", "429"): often_as_owner(
-        "POST", "/password", {"current_password": "wrong", "new_password": NEW}
+    ("/password", "post", "429"): often(
+        "POST", "/password", {"current_password": "wrong", "new_password": NEW}, as_owner=True
     ),
-    ("/me", "delete", "429"): often_as_owner("DELETE", "/me", {"password": "wrong"}),
-    ("/register", "post", "429"): often("/register", CREDENTIALS),
-    ("/login", "post", "429"): often("/login", CREDENTIALS | {"password": "wrong"}),
-    ("/password/forgot", "post", "429"): often("/password/forgot", ADDRESS),
-    ("/email/verify/resend", "post", "429"): often("/email/verify/resend", ADDRESS),
-    ("/password/reset", "post", "429"): often("/password/reset", {"token": RESET, "password": NEW}),
+    ("/me", "delete", "429"): often("DELETE", "/me", {"password": "wrong"}, as_owner=True),
+    ("/register", "post", "429"): often("POST", "/register", CREDENTIALS),
+    ("/login", "post", "429"): often("POST", "/login", CREDENTIALS | {"password": "wrong"}),
+    ("/password/forgot", "post", "429"): often("POST", "/password/forgot", ADDRESS),
+    ("/email/verify/resend", "post", "429"): often("POST", "/email/verify/resend", ADDRESS),
+    ("/password/reset", "post", "429"): often("POST", "/password/reset", {"token": RESET, "password": NEW}),
 }
 AWAY: dict[tuple[str, str, str], Ask] = {
     ("/register", "post", "503"): post("/register", json=CREDENTIALS),
@@ -180,6 +174,8 @@ AWAY: dict[tuple[str, str, str], Ask] = {
     ("/password/reset", "post", "503"): post("/password/reset", json={"token": RESET, "password": NEW}),
     ("/email/verify", "post", "503"): post("/email/verify", json={"token": VERIFICATION}),
     ("/.well-known/jwks.json", "get", "503"): get("/.well-known/jwks.json"),
+    ("/revoke", "post", "503"): as_unknown_client("/revoke"),
+    ("/introspect", "post", "503"): as_unknown_client("/introspect"),
 }
 ELSEWHERE = {
     ("/me", "get", "503"),
@@ -193,9 +189,6 @@ ELSEWHERE = {
     ("/register", "post", "202"),
     ("/email/verify", "post", "204"),
     ("/password/reset", "post", "204"),
-    # In test_client_contract, as a client.
-    *machine_responses.SERVED,
-    *machine_responses.AWAY,
 }
 """Tested in test_database_outages.py, with a token from before the outage, or in the file that the comment names."""
 
@@ -249,13 +242,21 @@ def test_every_documented_response_is_requested(document: dict[str, Any]) -> Non
 
 def test_every_documented_response_occurs(issuer: IssuerProcess, document: dict[str, Any]) -> None:
     for (path, method, status), ask in SERVED.items():
-        check(document, path, method, status, ask(issuer.url))
+        check(document, path, method, status, ask(issuer))
+
+
+def test_client_tokens_and_their_introspection_are_as_documented(
+    issuer: IssuerProcess, document: dict[str, Any]
+) -> None:
+    without_scope = with_secret(issuer)
+    check(document, "/token", "post", "200", without_scope.ask())
+    check(document, "/introspect", "post", "200", without_scope.post("/introspect", token="x"))
 
 
 def test_every_documented_rate_limit_occurs(document: dict[str, Any], database_url: str) -> None:
     with running_issuer(database_url, REQUESTS_PER_IP="1") as issuer:
         for (path, method, status), ask in THROTTLED.items():
-            check(document, path, method, status, ask(issuer.url))
+            check(document, path, method, status, ask(issuer))
 
 
 def test_every_documented_outage_response_occurs(
@@ -265,7 +266,7 @@ def test_every_documented_outage_response_occurs(
     keys, mail = (tmp_path_factory.mktemp(name) for name in ("no-keys", "mail"))
     with running_issuer(nowhere, keys, ready=503, MAIL_URL=mail.as_uri(), MAIL_FROM="no-reply@example.com") as issuer:
         for (path, method, status), ask in AWAY.items():
-            check(document, path, method, status, ask(issuer.url))
+            check(document, path, method, status, ask(issuer))
 
 
 def test_every_route_is_documented(issuer: IssuerProcess, document: dict[str, Any]) -> None:
