@@ -4,9 +4,13 @@ import fcntl
 import os
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+import pytest
 
 from tests.support.processes import ROOT, free_port
 
@@ -18,6 +22,27 @@ def port_of(inherited: Sequence[InheritedSocket], name: str) -> int:
     """Return the TCP port of an inherited socket, or a free one if there is none of that name."""
     ports = [found.getsockname()[1] for known, found in inherited if known == name and found.family == socket.AF_INET]
     return ports[0] if ports else free_port()
+
+
+@contextmanager
+def listening_tcp(name: str) -> Iterator[InheritedSocket]:
+    """Yield a TCP socket of this name that listens on a free port."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        yield name, listener
+
+
+@contextmanager
+def notified_manager() -> Iterator[socket.socket]:
+    """Yield the socket of a service manager, to which services that are started in the block send notifications."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        manager.bind(f"{folder}/notify")
+        manager.settimeout(10)
+        patch.setenv("NOTIFY_SOCKET", f"{folder}/notify")
+        yield manager
 
 
 def start_as_systemd(

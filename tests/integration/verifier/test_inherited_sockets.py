@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.inherited_sockets import InheritedSocket
+from tests.support.inherited_sockets import InheritedSocket, listening_tcp, notified_manager
 from tests.support.load import Load
 from tests.support.processes import free_port, listens, paused, wait_until
 from tests.support.raw_http import bearer, request
@@ -19,19 +19,18 @@ from tests.support.verifier_process import VerifierFolder, VerifierProcess
 @pytest.fixture(params=["tcp", "unix"])
 def place(request: pytest.FixtureRequest, folder: VerifierFolder) -> Iterator[InheritedSocket]:
     if request.param == "tcp":
-        listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    else:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        yield request.getfixturevalue("tcp")
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(folder.path / "verifier.sock"))
         listener.listen(1024)
-    with listener:
         yield "subrequests", listener
 
 
 @pytest.fixture
 def tcp() -> Iterator[InheritedSocket]:
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        yield "subrequests", listener
+    with listening_tcp("subrequests") as inherited:
+        yield inherited
 
 
 @contextmanager
@@ -82,34 +81,27 @@ def test_two_verifiers_share_one_socket(folder: VerifierFolder, place: Inherited
 
 
 def test_the_admin_socket_is_recognised_by_its_name(folder: VerifierFolder, tcp: InheritedSocket) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as admin, _running(folder, ("admin", admin), tcp) as verifier:
-        assert verifier.admin_port == admin.getsockname()[1]
+    with listening_tcp("admin") as admin, _running(folder, admin, tcp) as verifier:
+        assert verifier.admin_port == admin[1].getsockname()[1]
         assert verifier.admin("/healthz").status_code == 200
         assert verifier.ask("/healthz", token=verifier.token()).status == 403
         assert verifier.ask(token=verifier.token()).status == 200
 
 
 def test_several_sockets_serve_subrequests(folder: VerifierFolder, tcp: InheritedSocket) -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as second,
-        _running(folder, tcp, ("subrequests", second)) as verifier,
-    ):
+    with listening_tcp("subrequests") as second, _running(folder, tcp, second) as verifier:
         assert verifier.ask().status == 401
-        with socket.create_connection(second.getsockname()) as client:
+        with socket.create_connection(second[1].getsockname()) as client:
             client.sendall(request("/verify", bearer(verifier.token())))
             assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
 def test_systemd_is_notified_of_ready_watchdog_and_stopping(folder: VerifierFolder, tcp: InheritedSocket) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(folder.path / "notify"))
-        manager.settimeout(10)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("NOTIFY_SOCKET", str(folder.path / "notify"))
-            with _running(folder, tcp) as verifier:
-                received = {manager.recv(100) for _ in range(3)}
-                assert received == {b"READY=1", b"WATCHDOG=1"}
-                assert verifier.stop() == 0
+    with notified_manager() as manager:
+        with _running(folder, tcp) as verifier:
+            received = {manager.recv(100) for _ in range(3)}
+            assert received == {b"READY=1", b"WATCHDOG=1"}
+            assert verifier.stop() == 0
         last = b""
         while last != b"STOPPING=1":
             last = manager.recv(100)

@@ -1,7 +1,6 @@
 """Issuers serve on inherited sockets, as under systemd: several share one, and restarts reject nothing."""
 
 import socket
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.inherited_sockets import InheritedSocket
+from tests.support.inherited_sockets import InheritedSocket, listening_tcp, notified_manager
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
@@ -22,8 +21,8 @@ from tests.support.services import environment, failed_start
 
 @pytest.fixture
 def public() -> Iterator[InheritedSocket]:
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        yield "public", listener
+    with listening_tcp("public") as inherited:
+        yield inherited
 
 
 @pytest.fixture
@@ -45,12 +44,9 @@ def test_two_issuers_serve_one_socket(first: IssuerProcess, public: InheritedSoc
             tokens = first.login("two@example.com").json()
         with paused(first.process):
             assert second.login("two@example.com").status_code == 200
-            form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
-            assert HTTP.post(f"{second.url}/token", data=form, timeout=10).status_code == 200
-        assert [issuer.metric('gatepass_issuer_logins_total{outcome="accepted"}') for issuer in (first, second)] == [
-            1,
-            1,
-        ]
+            assert second.refresh(tokens["refresh_token"]).status_code == 200
+        for issuer in (first, second):
+            assert issuer.metric('gatepass_issuer_logins_total{outcome="accepted"}') == 1
         first.process.kill()
         first.process.wait()
         assert second.login("two@example.com").status_code == 200
@@ -89,20 +85,13 @@ def test_a_restart_refuses_no_connection(first: IssuerProcess, public: Inherited
 
 
 def test_the_admin_socket_is_recognised_by_its_name(first: IssuerProcess, public: InheritedSocket) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as admin, _another(first, ("admin", admin), public) as second:
-        assert second.admin_url.endswith(f":{admin.getsockname()[1]}")
+    with listening_tcp("admin") as admin, _another(first, admin, public) as second:
+        assert second.admin_port == admin[1].getsockname()[1]
         assert HTTP.get(f"{second.url}/metrics").status_code == 404
 
 
 def test_systemd_is_notified_of_ready_and_stopping(first: IssuerProcess, public: InheritedSocket) -> None:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        manager.bind(f"{folder}/notify")
-        manager.settimeout(10)
-        patch.setenv("NOTIFY_SOCKET", f"{folder}/notify")
+    with notified_manager() as manager:
         with _another(first, public) as second:
             assert manager.recv(100) == b"READY=1"
             assert second.stop() == 0
