@@ -61,9 +61,9 @@ class IssuerProcess(Service):
         """POST /login."""
         return HTTP.post(f"{self.url}/login", json={"email": email, "password": password}, timeout=30)
 
-    def refresh(self, token: str) -> httpx.Response:
+    def refresh(self, token: str, **form: str) -> httpx.Response:
         """POST /token with a refresh token."""
-        form = {"grant_type": "refresh_token", "refresh_token": token}
+        form = {"grant_type": "refresh_token", "refresh_token": token} | form
         return HTTP.post(f"{self.url}/token", data=form, timeout=30)
 
     def request(self, method: str, path: str, access_token: str) -> httpx.Response:

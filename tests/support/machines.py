@@ -70,7 +70,7 @@ class Machine:
 
 
 def basic(client_id: str, secret: str) -> dict[str, str]:
-    """Return the Authorization field of Return the Authorization field of RFC 6749 §2.3.1."""
+    """Return the Authorization field of RFC 6749 §2.3.1."""
     pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
     return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
@@ -118,6 +118,6 @@ def with_key(issuer: IssuerProcess, scope: str = "") -> Machine:
     return Machine(issuer, made.client.id)
 
 
-def public_jwk(kid: str = "k1") -> dict[str, Any]:
+def public_jwk() -> dict[str, Any]:
     """Return the public half of `KEY`."""
-    return {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key())), "kid": kid}
+    return {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key())), "kid": "k1"}

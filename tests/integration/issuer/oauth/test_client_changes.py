@@ -14,10 +14,10 @@ from issuer.errors import ClientRegistrationError
 from issuer.oauth.models import Client
 from issuer.tokens.models import PublicClient
 from issuer.tokens.size import TokenBudget
-from tests.integration.issuer.oauth.test_client_races import NOW, URL, Bench, on
+from tests.integration.issuer.oauth.test_client_races import Bench, on
 from tests.support.machines import public_jwk
 from tests.support.postgres import execute
-from tests.unit.issuer.oauth.test_client_assertion import document, rsa_jwk
+from tests.unit.issuer.oauth.test_client_assertion import NOW, URL, document, rsa_jwk
 
 
 async def add_account(bench: Bench, **values: str) -> None:

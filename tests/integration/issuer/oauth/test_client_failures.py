@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -11,18 +11,12 @@ from issuer.context import RequestContext
 from issuer.errors import InvalidClientError
 from issuer.oauth.clients import AuthFailure
 from issuer.oauth.models import BasicCredentials, ClientAssertion, ClientCredentials
-from tests.integration.issuer.oauth.test_client_races import NOW, URL, Bench, on
-from tests.support.machines import KEY, public_jwk
+from tests.integration.issuer.oauth.test_client_races import Bench, assertion, on
+from tests.support.machines import public_jwk
 from tests.support.postgres import execute
-from tests.unit.issuer.oauth.test_client_assertion import RSA_KEY, document, sign
+from tests.unit.issuer.oauth.test_client_assertion import RSA_KEY, document
 
 CONTEXT = RequestContext("client", "192.0.2.1", "a machine", "request-0001")
-
-
-def assertion(client_id: str, named: str | None = None, key: Any = KEY) -> ClientAssertion:
-    seconds = int(NOW.timestamp())
-    payload = {"iss": client_id, "sub": client_id, "aud": URL, "iat": seconds, "exp": seconds + 60, "jti": "one"}
-    return ClientAssertion(sign(payload, {"kid": "k1"}, key=key), named)
 
 
 async def with_secret(bench: Bench) -> BasicCredentials:
@@ -86,7 +80,7 @@ async def assertion_of_another_key(bench: Bench) -> ClientCredentials:
 
 async def assertion_beside_another_id(bench: Bench) -> ClientCredentials:
     await with_key(bench)
-    return assertion("keyed", "plain")
+    return replace(assertion("keyed"), client_id="plain")
 
 
 async def used_assertion(bench: Bench) -> ClientCredentials:
@@ -126,8 +120,7 @@ def test_every_failure_has_its_reason(
         rejected = {"event": "client_assertion_rejected", "reason": why, "log_level": "info"}
         failed = {"event": "client_authentication_failed", "client": client_id, "log_level": "info"}
         assert lines == [rejected] * (why is not None) + [failed | {"reason": failure.value}]
-        name = "gatepass_issuer_client_authentications_total"
-        assert bench.metrics.registry.get_sample_value(name, {"outcome": failure.value}) == 1
+        assert bench.authentications(failure.value) == 1
 
     on(database_url, work)
     (event,) = execute(
@@ -140,7 +133,6 @@ def test_every_failure_has_its_reason(
 def test_an_authenticated_client_is_counted(database_url: str) -> None:
     async def work(bench: Bench) -> None:
         assert (await bench.clients.authenticate(await with_secret(bench), CONTEXT)).id == "plain"
-        name = "gatepass_issuer_client_authentications_total"
-        assert bench.metrics.registry.get_sample_value(name, {"outcome": "accepted"}) == 1
+        assert bench.authentications("accepted") == 1
 
     on(database_url, work)

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.claims import StatusReference
 from tests.support.machines import KEY, public_jwk
 from tests.support.postgres import execute, wait_until_blocked
-from tests.unit.issuer.oauth.test_client_assertion import RSA_KEY, document, rsa_jwk, sign
+from tests.unit.issuer.oauth.test_client_assertion import NOW, RSA_KEY, SECONDS, URL, claims, document, rsa_jwk, sign
 
-URL = "https://issuer.example"
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+def assertion(client_id: str, key: Any = KEY, **changes: Any) -> ClientAssertion:
+    """Return an assertion of a client with `public_jwk()`, valid at `NOW` unless changed."""
+    return ClientAssertion(sign(claims(iss=client_id, sub=client_id, **changes), {"kid": "k1"}, key=key), None)
 
 
 class Bench:
@@ -45,6 +47,11 @@ class Bench:
         status_lists = StatusIndexAllocator(lists, URL, publisher)
         self.clients = ClientAuthenticator(self.rows, status_lists, frozenset({URL}), self.metrics, lambda: self.now)
         self.registry = ClientRegistry(TokenBudget(URL, "api"), self.rows, lambda: self.now, secrets.token_bytes)
+
+    def authentications(self, outcome: str) -> float | None:
+        """Return how many authentications had this outcome."""
+        name = "gatepass_issuer_client_authentications_total"
+        return self.metrics.registry.get_sample_value(name, {"outcome": outcome})
 
     async def proven(self) -> tuple[Client, str]:
         made = await self.registry.create("a machine", None, "read", ["api"], None)
@@ -173,13 +180,10 @@ def test_two_changes_of_a_client_at_once_both_hold(database_url: str) -> None:
 
 def test_an_assertion_of_a_client_that_is_being_deleted_is_rejected(database_url: str) -> None:
     async def work(bench: Bench) -> None:
-        client = (await bench.registry.create("keyed", "gone", "", ["api"], document(public_jwk("rsa")))).client
-        seconds = int(NOW.timestamp())
-        payload = {"iss": client.id, "sub": client.id, "aud": URL, "iat": seconds, "exp": seconds + 60, "jti": "a"}
+        await bench.registry.create("keyed", "gone", "", ["api"], document(public_jwk()))
         async with bench.database.transaction() as connection:
             await connection.execute("DELETE FROM clients")
-            proof = ClientAssertion(sign(payload, key=KEY), None)
-            attempt = asyncio.create_task(bench.clients.authenticate(proof, OPERATOR))
+            attempt = asyncio.create_task(bench.clients.authenticate(assertion("gone"), OPERATOR))
             await wait_until_blocked(bench.database, attempt)
         with pytest.raises(InvalidClientError):
             await attempt
@@ -200,15 +204,13 @@ def test_a_first_token_needs_the_client_as_it_authenticated(database_url: str, c
 
 def test_an_assertion_expires_by_the_issuers_clock(database_url: str) -> None:
     async def work(bench: Bench) -> None:
-        client = (await bench.registry.create("keyed", "reports", "", ["api"], document(public_jwk("rsa")))).client
-        seconds = int(NOW.timestamp())
-        payload = {"iss": client.id, "sub": client.id, "aud": URL, "iat": seconds, "exp": seconds + 3600}
-        proof = ClientAssertion(sign(payload | {"jti": "a"}, key=KEY), None)
+        await bench.registry.create("keyed", "reports", "", ["api"], document(public_jwk()))
+        proof = assertion("reports", exp=SECONDS + 3600)
         bench.now = NOW + timedelta(seconds=331)
         with pytest.raises(InvalidClientError):
             await bench.clients.authenticate(proof, OPERATOR)
         bench.now = NOW + timedelta(seconds=329)
-        assert (await bench.clients.authenticate(proof, OPERATOR)).id == client.id
+        assert (await bench.clients.authenticate(proof, OPERATOR)).id == "reports"
         with pytest.raises(InvalidClientError):
             await bench.clients.authenticate(proof, OPERATOR)
 
@@ -228,26 +230,21 @@ def test_a_client_id_is_registered_once(database_url: str) -> None:
 
 
 def test_replaced_client_keys_apply_from_the_next_assertion(database_url: str) -> None:
-    def proof(key: Any, jti: str) -> ClientAssertion:
-        seconds = int(NOW.timestamp())
-        payload = {"iss": "rotating", "sub": "rotating", "aud": URL, "iat": seconds, "exp": seconds + 60, "jti": jti}
-        return ClientAssertion(sign(payload, key=key), None)
-
     async def work(bench: Bench) -> None:
         async def is_accepted(key: Any, jti: str) -> bool:
             try:
-                await bench.clients.authenticate(proof(key, jti), OPERATOR)
+                await bench.clients.authenticate(assertion("rotating", key, jti=jti), OPERATOR)
             except InvalidClientError:
                 return False
             return True
 
-        await bench.registry.create("keyed", "rotating", "", ["api"], document(public_jwk("rsa")))
+        await bench.registry.create("keyed", "rotating", "", ["api"], document(public_jwk()))
         assert [await is_accepted(KEY, jti) for jti in ("a", "b")] == [True, True]
-        await bench.registry.update("rotating", None, None, document(rsa_jwk()))
+        await bench.registry.update("rotating", None, None, document(rsa_jwk(kid="k1")))
         assert [await is_accepted(KEY, "c"), await is_accepted(RSA_KEY, "d")] == [False, True]
         # The same id at the same time by the same clock, and so with the same version.
         await bench.registry.delete("rotating")
-        await bench.registry.create("keyed", "rotating", "", ["api"], document(public_jwk("rsa")))
+        await bench.registry.create("keyed", "rotating", "", ["api"], document(public_jwk()))
         assert [await is_accepted(RSA_KEY, "e"), await is_accepted(KEY, "f")] == [False, True]
 
     on(database_url, work)

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from issuer.keys.store import load_key_set
-from tests.integration.issuer.oauth.test_client_credentials import assert_error, assert_invalid_client, revoked
+from tests.integration.issuer.oauth.test_client_credentials import assert_error, assert_invalid_client
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.machines import Machine, operate, with_key, with_secret
 from tests.support.plain_http import HTTP
@@ -41,6 +41,24 @@ def introspect(client: Machine, token: str, **form: str) -> Any:
 
 def is_inactive(client: Machine, token: str) -> bool:
     return client.post("/introspect", token=token).content == INACTIVE
+
+
+def revoked(issuer: IssuerProcess, token: str) -> bool:
+    reference = claims_of(token)["status"]["status_list"]
+    rows = execute(
+        issuer.database_url,
+        "SELECT 1 FROM revocations WHERE status_list_id = $1 AND status_idx = $2",
+        int(reference["uri"].rsplit("/", 1)[1]),
+        reference["idx"],
+    )
+    return bool(rows)
+
+
+def signed(issuer: IssuerProcess, payload: str) -> str:
+    """Return an access token with this payload and the issuer's signature."""
+    key = load_key_set(issuer.keys_dir).signing
+    assert key is not None
+    return jwt.api_jws.encode(payload.encode(), key.private, "RS256", {"kid": key.kid, "typ": "at+jwt"})
 
 
 def assert_revoked(response: httpx.Response) -> None:
@@ -157,20 +175,15 @@ def test_a_revocation_is_audited_with_its_client(issuer: IssuerProcess) -> None:
 # RFC 7662: introspection.
 
 
-def test_rfc7662_2_2_introspection_of_a_user_token_has_no_personal_data(
+def test_rfc7662_2_2_introspection_returns_claims_and_no_personal_data(
     issuer: IssuerProcess, resource: Machine
 ) -> None:
-    token = issuer.session()["access_token"]
-    claims = claims_of(token)
-    results = {name: claims[name] for name in ("iss", "sub", "client_id", "scope", "aud", "exp", "iat", "jti", "sid")}
-    assert introspect(resource, token) == results | {"active": True, "token_type": "Bearer"}
-
-
-def test_rfc7662_2_2_introspection_of_a_client_token(issuer: IssuerProcess, resource: Machine) -> None:
-    token = with_key(issuer, "read").token()
-    claims = claims_of(token)
-    results = {name: claims[name] for name in ("iss", "sub", "client_id", "scope", "aud", "exp", "iat", "jti")}
-    assert introspect(resource, token) == results | {"active": True, "token_type": "Bearer"}
+    returned = ("iss", "sub", "client_id", "scope", "aud", "exp", "iat", "jti")
+    user, client = issuer.session()["access_token"], with_key(issuer, "read").token()
+    for token, names in ((user, (*returned, "sid")), (client, returned)):
+        claims = claims_of(token)
+        results = {name: claims[name] for name in names}
+        assert introspect(resource, token) == results | {"active": True, "token_type": "Bearer"}
 
 
 def test_rfc7662_2_2_introspection_does_not_use_up_a_refresh_token(issuer: IssuerProcess, resource: Machine) -> None:
@@ -192,11 +205,7 @@ def test_rfc7662_2_1_a_wrong_hint_hides_nothing(issuer: IssuerProcess, resource:
 
 
 def test_rfc7662_2_2_inactive_tokens_get_identical_responses(issuer: IssuerProcess, resource: Machine) -> None:
-    ended, disabled, deleted = (
-        issuer.session(),
-        issuer.session(),
-        issuer.session(),
-    )
+    ended, disabled, deleted = (issuer.session() for _ in range(3))
     revoke(issuer, ended["refresh_token"])
     for tokens, statement in (
         (disabled, "UPDATE users SET disabled_at = now() WHERE id = $1"),
@@ -248,15 +257,10 @@ def test_rfc7662_2_1_introspection_requires_client_authentication(issuer: Issuer
 
 
 def test_rfc7662_2_2_an_expired_token_is_not_active(issuer: IssuerProcess, resource: Machine) -> None:
-    claims = claims_of(issuer.session()["access_token"])
-    key = load_key_set(issuer.keys_dir).signing
-    assert key is not None
-
-    def signed(exp: int) -> str:
-        return jwt.encode(claims | {"exp": exp}, key.private, "RS256", {"kid": key.kid, "typ": "at+jwt"})
-
-    assert introspect(resource, signed(int(time.time()) + 60))["active"] is True
-    assert is_inactive(resource, signed(int(time.time())))
+    claims, now = claims_of(issuer.session()["access_token"]), int(time.time())
+    valid, expired = (signed(issuer, json.dumps(claims | {"exp": exp})) for exp in (now + 60, now))
+    assert introspect(resource, valid)["active"] is True
+    assert is_inactive(resource, expired)
 
 
 def test_rfc8725_3_11_a_status_list_is_no_access_token(resource: Machine) -> None:
@@ -268,15 +272,11 @@ def test_rfc8725_2_6_a_token_with_a_repeated_member_is_rejected_everywhere(
     issuer: IssuerProcess, resource: Machine
 ) -> None:
     tokens = issuer.session()
-    key = load_key_set(issuer.keys_dir).signing
-    assert key is not None
     claims = json.dumps(claims_of(tokens["access_token"]))
     for twice in ('"aud":"gatepass"', '"sub":"00000000-0000-4000-8000-000000000000"', '"x":{"a":1,"a":1}'):
-        payload = f"{claims[:-1]},{twice}}}".encode()
-        token = jwt.api_jws.encode(payload, key.private, "RS256", {"kid": key.kid, "typ": "at+jwt"})
-        bearer = {"Authorization": f"Bearer {token}"}
+        token = signed(issuer, f"{claims[:-1]},{twice}}}")
         for method, path in (("GET", "/me"), ("GET", "/sessions"), ("DELETE", "/sessions"), ("POST", "/logout")):
-            response = HTTP.request(method, f"{issuer.url}{path}", headers=bearer)
+            response = issuer.request(method, path, token)
             assert response.status_code == 401, (method, path)
             assert "invalid_token" in response.headers["www-authenticate"]
         assert is_inactive(resource, token)

@@ -53,11 +53,6 @@ def log_in(issuer: IssuerProcess, email: str, account_scope: str = "read write a
     return HTTP.post(f"{issuer.url}/login", json={"email": email, "password": PASSWORD} | body, timeout=30)
 
 
-def refresh(issuer: IssuerProcess, refresh_token: str, **form: str) -> httpx.Response:
-    form = {"grant_type": "refresh_token", "refresh_token": refresh_token} | form
-    return HTTP.post(f"{issuer.url}/token", data=form, timeout=30)
-
-
 def contents(tokens: dict[str, Any]) -> tuple[str, str, str]:
     claims = claims_of(tokens["access_token"])
     assert claims["scope"] == tokens["scope"]
@@ -67,7 +62,7 @@ def contents(tokens: dict[str, Any]) -> tuple[str, str, str]:
 def test_a_login_gets_what_account_and_client_share(issuer: IssuerProcess, shop: str) -> None:
     tokens = log_in(issuer, "shared@example.com", client_id=shop).json()
     assert contents(tokens) == ("shop", SHOP, "read write")
-    assert contents(refresh(issuer, tokens["refresh_token"]).json()) == ("shop", SHOP, "read write")
+    assert contents(issuer.refresh(tokens["refresh_token"]).json()) == ("shop", SHOP, "read write")
     event = execute(
         issuer.database_url,
         "SELECT client_id FROM audit_events WHERE kind = 'login_succeeded' AND session_id = $1",
@@ -79,9 +74,9 @@ def test_a_login_gets_what_account_and_client_share(issuer: IssuerProcess, shop:
 def test_a_login_without_a_client_is_for_the_default_client(issuer: IssuerProcess) -> None:
     tokens = log_in(issuer, "default@example.com").json()
     assert contents(tokens) == ("first-party", "gatepass", "read write admin")
-    narrowed = refresh(issuer, tokens["refresh_token"], scope="admin", resource="gatepass").json()
+    narrowed = issuer.refresh(tokens["refresh_token"], scope="admin", resource="gatepass").json()
     assert contents(narrowed) == ("first-party", "gatepass", "admin")
-    assert contents(refresh(issuer, narrowed["refresh_token"]).json())[2] == "read write admin"
+    assert contents(issuer.refresh(narrowed["refresh_token"]).json())[2] == "read write admin"
 
 
 def test_rfc8707_2_2_a_session_has_tokens_for_each_audience_that_the_login_asked_for(
@@ -89,20 +84,20 @@ def test_rfc8707_2_2_a_session_has_tokens_for_each_audience_that_the_login_asked
 ) -> None:
     tokens = log_in(issuer, "several@example.com", client_id=shop, resource=[STOCK, SHOP], scope="read").json()
     assert contents(tokens) == ("shop", STOCK, "read")
-    tokens = refresh(issuer, tokens["refresh_token"], resource=SHOP).json()
+    tokens = issuer.refresh(tokens["refresh_token"], resource=SHOP).json()
     assert contents(tokens) == ("shop", SHOP, "read")
     one = log_in(issuer, "several@example.com", client_id=shop, resource=STOCK).json()
     assert contents(one) == ("shop", STOCK, "read write")
-    assert status_and_body(refresh(issuer, one["refresh_token"], resource=SHOP)) == (400, {"error": "invalid_target"})
+    assert status_and_body(issuer.refresh(one["refresh_token"], resource=SHOP)) == (400, {"error": "invalid_target"})
 
 
 def test_rfc6749_6_a_refresh_narrows_one_token_and_never_widens(issuer: IssuerProcess, shop: str) -> None:
     tokens = log_in(issuer, "narrow@example.com", client_id=shop, scope="read write").json()
-    narrowed = refresh(issuer, tokens["refresh_token"], scope="write").json()
+    narrowed = issuer.refresh(tokens["refresh_token"], scope="write").json()
     assert contents(narrowed)[2] == "write"
-    assert contents(refresh(issuer, narrowed["refresh_token"]).json())[2] == "read write"
+    assert contents(issuer.refresh(narrowed["refresh_token"]).json())[2] == "read write"
     limited = log_in(issuer, "narrow@example.com", client_id=shop, scope="read").json()
-    assert status_and_body(refresh(issuer, limited["refresh_token"], scope="write")) == (
+    assert status_and_body(issuer.refresh(limited["refresh_token"], scope="write")) == (
         400,
         {"error": "invalid_scope"},
     )
@@ -128,12 +123,12 @@ def test_an_invalid_refresh_does_not_use_up_the_token(
     issuer: IssuerProcess, shop: str, form: dict[str, str], error: str
 ) -> None:
     tokens = log_in(issuer, "invalid@example.com", client_id=shop).json()
-    assert status_and_body(refresh(issuer, tokens["refresh_token"], **form)) == (400, {"error": error})
+    assert status_and_body(issuer.refresh(tokens["refresh_token"], **form)) == (400, {"error": error})
     assert row(issuer, tokens)["generation"] == 0
-    used = refresh(issuer, tokens["refresh_token"], client_id=shop)
+    used = issuer.refresh(tokens["refresh_token"], client_id=shop)
     assert used.status_code == 200
     # Nor does it as a retry, which would count.
-    assert status_and_body(refresh(issuer, tokens["refresh_token"], **form)) == (400, {"error": error})
+    assert status_and_body(issuer.refresh(tokens["refresh_token"], **form)) == (400, {"error": error})
     assert (row(issuer, tokens)["generation"], row(issuer, tokens)["retries"]) == (1, 0)
     assert row(issuer, tokens)["ended_at"] is None
 
@@ -144,11 +139,11 @@ def test_parallel_refreshes_for_several_services_get_one_successor(issuer: Issue
     with ThreadPoolExecutor(12) as pool:
         responses = [
             response.json()
-            for response in pool.map(lambda form: refresh(issuer, tokens["refresh_token"], **form), wanted)
+            for response in pool.map(lambda form: issuer.refresh(tokens["refresh_token"], **form), wanted)
         ]
     assert [contents(each)[1:] for each in responses] == [(SHOP, "read"), (STOCK, "write"), (SHOP, "read write")] * 4
     assert len({each["refresh_token"] for each in responses}) == 1
-    assert refresh(issuer, responses[0]["refresh_token"]).status_code == 200
+    assert issuer.refresh(responses[0]["refresh_token"]).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -222,7 +217,7 @@ def test_the_issuers_own_endpoints_accept_tokens_for_its_audience_alone(issuer: 
     for method, path, status in (("GET", "/me", 200), ("GET", "/sessions", 200), ("POST", "/logout", 204)):
         bearer = {"Authorization": f"Bearer {own['access_token']}"}
         assert HTTP.request(method, issuer.url + path, headers=bearer).status_code == status
-    assert refresh(issuer, other["refresh_token"]).status_code == 200
+    assert issuer.refresh(other["refresh_token"]).status_code == 200
 
 
 @pytest.mark.usefixtures("machine")
@@ -241,7 +236,7 @@ def test_rfc7009_a_public_client_revokes_its_own_sessions(issuer: IssuerProcess,
         assert revoke(token=tokens["access_token"], client_id=client_id) == (400, "unauthorized_client")
     assert row(issuer, tokens)["ended_at"] is None
     assert revoke(token=tokens["access_token"], client_id=shop) == (200, "")
-    assert status_and_body(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
 
 
 def test_rfc7662_a_resource_server_learns_what_a_refresh_would_give(
@@ -261,10 +256,10 @@ def test_removing_a_client_revokes_its_sessions(issuer: IssuerProcess, command: 
     tokens = log_in(issuer, email, "profile", client_id=client_id).json()
     kept = log_in(issuer, email).json()
     operate(issuer, lambda registry: getattr(registry, command)(client_id))
-    assert status_and_body(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
     assert row(issuer, tokens)["end_reason"] == "client_disabled"
     wait_until_flagged(issuer, tokens)
-    assert refresh(issuer, kept["refresh_token"]).status_code == 200
+    assert issuer.refresh(kept["refresh_token"]).status_code == 200
     assert log_in(issuer, email, client_id=client_id).json()["error"] == "invalid_client"
     events = execute(
         issuer.database_url,
@@ -278,7 +273,7 @@ def test_a_session_follows_the_changes_of_its_client(issuer: IssuerProcess) -> N
     client_id = public_client(issuer, "changing", "read", [SHOP])
     tokens = log_in(issuer, "following@example.com", client_id=client_id).json()
     operate(issuer, lambda registry: registry.update(client_id, "read write", [STOCK], None))
-    tokens = refresh(issuer, tokens["refresh_token"]).json()
+    tokens = issuer.refresh(tokens["refresh_token"]).json()
     assert contents(tokens) == (client_id, STOCK, "read write")
 
 

@@ -45,12 +45,12 @@ RSA_KEY: Final = rsa.generate_private_key(65537, 2048)
 EC_KEY: Final = ec.generate_private_key(ec.SECP256R1())
 
 
-def rsa_jwk(key: rsa.RSAPrivateKey = RSA_KEY, **members: Any) -> dict[str, Any]:
-    return {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())), "kid": "rsa"} | members
+def rsa_jwk(**members: Any) -> dict[str, Any]:
+    return {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(RSA_KEY.public_key())), "kid": "rsa"} | members
 
 
-def ec_jwk(key: ec.EllipticCurvePrivateKey = EC_KEY, **members: Any) -> dict[str, Any]:
-    return {**json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key())), "kid": "ec"} | members
+def ec_jwk(**members: Any) -> dict[str, Any]:
+    return {**json.loads(jwt.algorithms.ECAlgorithm.to_jwk(EC_KEY.public_key())), "kid": "ec"} | members
 
 
 def document(*keys: Any) -> bytes:
