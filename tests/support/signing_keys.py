@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key  #
 from issuer.keys.manager import KeyManager
 from issuer.keys.models import KeyRecord
 from issuer.keys.rotation import RotationPolicy
-from issuer.keys.store import new_private
+from issuer.keys.store import load_key_set, new_private
 
 
 def key_manager(
@@ -30,6 +30,11 @@ def generate_key(
 ) -> KeyRecord:
     """Run `keys generate` at that time."""
     return key_manager(path, now, passphrase).generate(only_first=only_first)
+
+
+def states(path: Path) -> list[str]:
+    """Return the states of all keys."""
+    return [str(key.state) for key in load_key_set(path).keys]
 
 
 @cache

@@ -20,7 +20,7 @@ from issuer.keys.mac_secrets import (
     new_secret,
     read_mac_secrets,
 )
-from issuer.keys.rotation import add_secret, advance, remove
+from issuer.keys.rotation import add_secret, advance
 from issuer.keys.store import load_key_set
 from tests.support.signing_keys import generate_key, key_manager
 
@@ -91,17 +91,6 @@ def test_the_file_has_the_current_secret_first_and_then_the_newest(keys: Path) -
     assert read_mac_secrets(keys, None) == (records[1], records[2], records[0])
 
 
-def test_the_next_secret_replaces_a_revoked_current_one_at_once() -> None:
-    leaked, known = new_secret(), new_secret()
-    records = add_secret(add_secret((), leaked, NOW), known, NOW)
-    assert ids(remove(records, leaked.id, NOW)) == [(known.id, "current")]
-
-
-def test_revoking_a_retired_secret_changes_nothing_else() -> None:
-    records = rotated(new_secret(), new_secret())
-    assert remove(records, records[0].name, NOW) == records[1:]
-
-
 def test_rotating_twice_makes_one_next_secret(keys: Path) -> None:
     (old,) = load_key_set(keys).mac_secrets
     made = key_manager(keys, NOW).rotate_mac_secret()
@@ -123,13 +112,6 @@ def test_revoking_a_secret_leaves_keys_alone(keys: Path) -> None:
     assert after.keys == before.keys
     assert len(after.mac_secrets) == 1
     assert after.mac_secrets != before.mac_secrets
-
-
-def test_with_a_passphrase_no_secret_is_stored_unencrypted(tmp_path: Path) -> None:
-    generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
-    document = json.loads(mac_secrets_file(tmp_path).read_text())
-    assert set(document) == {"format", "sealed"}
-    assert len(load_key_set(tmp_path, PASSPHRASE).mac_secrets) == 1
 
 
 def test_a_sealed_file_of_an_earlier_version_opens(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Commands and automatic rotation keep the key directory consistent, also when they are interrupted."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from issuer.errors import KeyStoreError
 from issuer.keys.mac_secrets import mac_secrets_file
 from issuer.keys.manager import KeyManager
+from issuer.keys.models import KeyState
 from issuer.keys.rotation import KeyTransition, RotationPolicy
 from issuer.keys.rotation_task import RotationTask
 from issuer.keys.store import load_key_set
@@ -23,17 +25,13 @@ from shared.jwks import parse_jwks
 from tests.support.crashes import Crash, crash_at
 from tests.support.lost_keys import bring_back, move_away
 from tests.support.processes import ROOT
-from tests.support.signing_keys import generate_key, key_manager
+from tests.support.signing_keys import generate_key, key_manager, states
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICY = RotationPolicy()
 LATER = NOW + POLICY.publish_delay
 GONE = LATER + timedelta(hours=2)
 PASSPHRASE, OTHER = b"one of the passphrases", b"another of the passphrases"
-
-
-def states(keys: Path) -> list[str]:
-    return [str(key.state) for key in load_key_set(keys).keys]
 
 
 def signer(keys: Path) -> str:
@@ -229,11 +227,7 @@ def test_metrics_show_the_signing_key_and_its_age(keys: Path) -> None:
     live.refresh()
     value = metrics.registry.get_sample_value
     assert value("gatepass_issuer_signing_key_activated_timestamp_seconds") == LATER.timestamp()
-    assert [value("gatepass_issuer_signing_keys", {"state": state}) for state in ("next", "current", "retired")] == [
-        1,
-        1,
-        1,
-    ]
+    assert {value("gatepass_issuer_signing_keys", {"state": state}) for state in KeyState} == {1}
 
 
 def test_an_unreadable_next_key_is_never_promoted(keys: Path) -> None:
@@ -325,8 +319,10 @@ def test_with_a_passphrase_private_files_are_encrypted(tmp_path: Path) -> None:
     generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
     (pem,) = (tmp_path / "private").glob("*.pem")
     assert pem.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    assert set(json.loads(mac_secrets_file(tmp_path).read_text())) == {"format", "sealed"}
     key_set = load_key_set(tmp_path, PASSPHRASE)
     assert key_set.signing is not None
+    assert len(key_set.mac_secrets) == 1
     assert key_set.plain == ()
 
 

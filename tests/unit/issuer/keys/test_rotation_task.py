@@ -14,7 +14,7 @@ from issuer.keys.rotation import RotationPolicy
 from issuer.keys.rotation_task import RotationTask
 from issuer.keys.store import load_key_set
 from issuer.telemetry.metrics import Metrics
-from tests.support.signing_keys import generate_key, key_manager
+from tests.support.signing_keys import generate_key, key_manager, states
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOW + RotationPolicy().publish_delay
@@ -25,10 +25,6 @@ def keys(keys: Path) -> Path:
     """Return a current key and a next one, which is due at `LATER`."""
     generate_key(keys, NOW)
     return keys
-
-
-def states(keys: Path) -> list[str]:
-    return [str(key.state) for key in load_key_set(keys).keys]
 
 
 def runs(metrics: Metrics) -> dict[str, float]:

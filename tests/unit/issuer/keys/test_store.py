@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from structlog.testing import capture_logs
 
-from issuer.errors import KeyStoreError, NoSigningKeyError
+from issuer.errors import KeyStoreError
 from issuer.keys.models import KeyState
 from issuer.keys.store import load_key_set, new_private
 from issuer.keys.watcher import KeyWatcher
@@ -188,15 +188,6 @@ def test_a_file_in_place_of_the_folder_is_named_in_the_error(tmp_path: Path) -> 
     (tmp_path / "keys").write_text("")
     with pytest.raises(KeyStoreError, match="cannot be written"):
         generate_key(tmp_path / "keys", NOW)
-
-
-def test_a_running_issuer_starts_to_sign_when_a_key_appears(tmp_path: Path) -> None:
-    live = KeyWatcher(tmp_path, Metrics())
-    with pytest.raises(NoSigningKeyError):
-        _ = live.signing
-    made = generate_key(tmp_path, NOW)
-    live.refresh()
-    assert live.signing.kid == made.kid
 
 
 @pytest.mark.parametrize("lose", LOSSES)

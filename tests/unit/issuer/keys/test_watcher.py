@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from issuer.errors import NoSigningKeyError
 from issuer.keys import watcher
+from issuer.keys.models import KeyState
 from issuer.keys.store import load_key_set
 from issuer.keys.watcher import KeyWatcher
 from issuer.telemetry.metrics import Metrics
@@ -94,15 +96,16 @@ def test_a_lost_directory_is_logged_with_what_to_do(tmp_path: Path) -> None:
     assert metrics.registry.get_sample_value("gatepass_issuer_key_set_reload_failures_total") == 2
 
 
-def test_without_a_signing_key_metrics_are_zero(tmp_path: Path) -> None:
+def test_an_issuer_without_a_key_signs_when_one_appears(tmp_path: Path) -> None:
     metrics = Metrics()
     live = KeyWatcher(tmp_path, metrics)
+    with pytest.raises(NoSigningKeyError):
+        _ = live.signing
     assert not live.is_current
     value = metrics.registry.get_sample_value
     assert value("gatepass_issuer_key_directory_usable") == 0
     assert value("gatepass_issuer_signing_key_activated_timestamp_seconds") == 0
-    assert [value("gatepass_issuer_signing_keys", {"state": state}) for state in ("next", "current", "retired")] == [
-        0,
-        0,
-        0,
-    ]
+    assert {value("gatepass_issuer_signing_keys", {"state": state}) for state in KeyState} == {0}
+    made = generate_key(tmp_path, NOW)
+    live.refresh()
+    assert live.signing.kid == made.kid
