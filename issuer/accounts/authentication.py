@@ -89,9 +89,7 @@ class PasswordAuthenticator:
         await self.confirm(account.email, password, context, shown)
         return found
 
-    async def confirm(
-        self, email: str, password: str, context: RequestContext, shown: ShownSession | None = None
-    ) -> None:
+    async def confirm(self, email: str, password: str, context: RequestContext, shown: ShownSession | None) -> None:
         """Check limits and account again, after `authenticate` has accepted the password.
 
         Raises:

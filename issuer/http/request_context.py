@@ -9,11 +9,11 @@ from issuer.context import RequestContext
 _MAX_USER_AGENT_BYTES: Final = 512
 
 
-def request_context(request: Request, actor: str = "self") -> RequestContext:
+def request_context(request: Request) -> RequestContext:
     """Return the context of `request`."""
     agent = request.headers.get("user-agent", "").encode()[:_MAX_USER_AGENT_BYTES].decode(errors="ignore")
     return RequestContext(
-        actor,
+        "self",
         ip_address=request.state.client_ip,
         user_agent=agent or None,
         request_id=request.state.request_id,

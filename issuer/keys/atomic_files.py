@@ -51,7 +51,7 @@ def remove_temp_files(folder: Path) -> None:
 
 
 @contextmanager
-def exclusive_lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+def exclusive_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
     """Hold the folder's lock, for which other writers in any process wait.
 
     Yields:

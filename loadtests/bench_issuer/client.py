@@ -131,9 +131,7 @@ async def closed_loops(port: int, loops: Sequence[Step], seconds: float, warm_up
     return sample
 
 
-async def open_loop(
-    port: int, next_request: Callable[[], bytes], rate: float, seconds: float, first_number: int = 0
-) -> Sample:
+async def open_loop(port: int, next_request: Callable[[], bytes], rate: float, seconds: float) -> Sample:
     """Send `rate` requests a second for `seconds`, on as many connections as that takes; wait for every response.
 
     The sample's time ends with the last response: queued requests get theirs after the last request was sent.
@@ -148,7 +146,7 @@ async def open_loop(
             connection = idle.popleft()
         else:
             opened += 1
-            connection = await Connection.open(port, first_number + opened)
+            connection = await Connection.open(port, opened)
         sample.add(await connection.send(next_request(), due))
         idle.append(connection)
 

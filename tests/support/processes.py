@@ -70,7 +70,7 @@ def wait_until(happened: Callable[[], T | None], what: str, seconds: float = 20.
     return result
 
 
-def wait_until_ready(process: Process, ready: Callable[[], bool], log: Path, seconds: float = 20.0) -> None:
+def wait_until_ready(process: Process, ready: Callable[[], bool], log: Path, seconds: float) -> None:
     """Poll until a process is ready; AssertionError with its log after `seconds`, or if it ends before."""
     deadline = time.monotonic() + seconds
     while process.poll() is not None or not ready():

@@ -2,7 +2,6 @@
 
 import re
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,31 +14,16 @@ class Response:
 
     status: int
     head: bytes
-    body: bytes
 
 
 def read_response(client: socket.socket) -> Response:
-    """Read the next response; AssertionError if the connection ends before."""
-    response = _read(client)
-    assert response is not None, "the connection was closed without a response"
-    return response
-
-
-def read_responses(client: socket.socket) -> Iterator[Response]:
-    """Read responses until the other side closes."""
-    return iter(lambda: _read(client), None)
-
-
-def _read(client: socket.socket) -> Response | None:
+    """Read the next response with its body; AssertionError if the connection ends before."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         byte = client.recv(1)
-        if not byte:
-            assert not head, f"closed within a head: {head!r}"
-            return None
+        assert byte, f"closed within a head: {head!r}"
         head += byte
     head = head[:-2]
-    length = _LENGTH.search(head)
-    body = b"" if length is None else client.recv(int(length[1]), socket.MSG_WAITALL)
-    assert length is None or len(body) == int(length[1]), "closed within a body"
-    return Response(int(head.split(b" ", 2)[1]), head, body)
+    if length := _LENGTH.search(head):
+        assert len(client.recv(int(length[1]), socket.MSG_WAITALL)) == int(length[1]), "closed within a body"
+    return Response(int(head.split(b" ", 2)[1]), head)

@@ -56,12 +56,12 @@ class Service:
         lines = [json.loads(line) for line in whole if line.startswith("{")]
         return [line for line in lines if line["event"] == name]
 
-    def wait_for_event(self, name: str, seconds: float = 10.0, **members: Any) -> dict[str, Any]:
+    def wait_for_event(self, name: str, **members: Any) -> dict[str, Any]:
         """Wait for a log line of that event with these members, and return it."""
         return wait_until(
             lambda: next((line for line in self.events(name) if members.items() <= line.items()), None),
             f"{name} {members} in the log",
-            seconds,
+            seconds=10,
         )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:

@@ -24,7 +24,7 @@ REQUEST = Request("GET", b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\
 SECONDS = 0.3
 
 
-def usage_error(*arguments: str, token: bytes = TOKEN) -> str:
+def usage_error(*arguments: str, token: bytes) -> str:
     """Return the usage error that the command prints."""
     output, faults = StringIO(), StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(faults):

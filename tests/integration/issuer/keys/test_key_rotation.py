@@ -90,9 +90,9 @@ class Load:
             self.ended.set()
             thread.join()
 
-    def wait_for_more(self, kid: str, count: int = 20) -> None:
-        """Wait until that many further tokens of the key were accepted."""
-        least = self.accepted.get(kid, 0) + count
+    def wait_for_more(self, kid: str) -> None:
+        """Wait until 20 further tokens of the key were accepted."""
+        least = self.accepted.get(kid, 0) + 20
         wait_until(lambda: self.accepted.get(kid, 0) >= least or bool(self.rejected), f"tokens of {kid}", 30)
         assert self.rejected == []
 
