@@ -12,5 +12,6 @@ One package for each subject, listed from the top: a package imports only packag
     db keys passwords background    PostgreSQL; private keys; argon2; restarts of failed tasks
     errors context telemetry email_address   used everywhere
 
-Inside a package, only `routes.py` uses HTTP, and only `store.py` with its `.sql` file uses PostgreSQL.
+Only `http`, each `routes.py` and a few modules beside them import the web framework, and only `db` and the stores import
+asyncpg (the lists are in pyproject.toml). The statements of a store are in the `.sql` file beside it.
 """

@@ -1,1 +1,1 @@
-"""Load on the real thing: never imported by what it loads."""
+"""Load tests and benchmarks of running services, which never import this package."""
