@@ -12,6 +12,6 @@ One package for each subject, listed from the top: a package imports only packag
     db keys passwords background    PostgreSQL; private keys; argon2; restarts of failed tasks
     errors context telemetry email_address   used everywhere
 
-Only `http`, each `routes.py` and a few modules beside them import the web framework, and only `db` and the stores import
-asyncpg (the lists are in pyproject.toml). The statements of a store are in the `.sql` file beside it.
+Only `http`, each `routes.py` and a few modules beside them import the web framework, and only `db` and the stores
+import asyncpg; pyproject.toml lists them. The statements of a store are in the `.sql` file beside it.
 """
