@@ -92,7 +92,7 @@ def _copy_sources(program: str, tree: Path) -> None:
 
 
 def _set_modes(folder: Path) -> None:
-    """Make modes independent of the umask and of those in the wheels."""
+    """Give all files and folders the same modes, whatever the umask and the modes in the wheels."""
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
@@ -106,7 +106,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--output", type=Path, default=ROOT / "dist", help="the folder for the files, dist/ by default"
     )
-    # Python 3.11 checks the list of arguments against the choices, too, if it is empty.
+    # Without arguments Python 3.11 checks the empty list against the choices, so it has to be one of them.
     parser.add_argument("programs", nargs="*", choices=[*PROGRAMS, []], help="all by default")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Builds the documentation as a site with a search: `make docs`, into `.docs/site`.
 
 The Markdown of the tree is copied as it is, so that every relative link works both on a code host and in the site.
-What the renderer of the site reads otherwise than code hosts do is changed in the copies.
+The copies are changed only where the site's renderer reads Markdown differently than code hosts.
 """
 
 import os
@@ -95,9 +95,9 @@ def _for_the_site(source: Path, text: str) -> str:
 
 
 def _with_lists_of_four_spaces(text: str) -> str:
-    """Indent what belongs to a list item by four spaces a level, and begin each list after an empty line.
+    """Indent the contents of list items by four spaces for each level, and begin each list after an empty line.
 
-    CommonMark wants the width of the marker (two or three), Python-Markdown four. The lines of a code block move with
+    CommonMark needs the width of the marker (two or three), Python-Markdown four. The lines of a code block move with
     its fence.
     """
     lines: list[str] = []

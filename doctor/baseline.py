@@ -1,4 +1,4 @@
-"""The first request, a valid token and two canary headers: shows whether route, echo and token are usable."""
+"""The first request, with a valid token and two canary headers. It shows whether route, echo and token are usable."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -22,7 +22,7 @@ from shared.identity_headers import IDENTITY_HEADERS
 
 BASELINE: Final = "valid-token"
 BASELINE_SENT: Final = "GET with a valid token"
-# Without the claim the header is empty, and some gateways omit it. An echo of the other headers would show it.
+# Without the claim the header is empty, and some gateways omit it. An echo that shows all the others is complete.
 _OPTIONAL_CLAIMS: Final = {"X-Auth-Scope": "scope", "X-Auth-Roles": "roles", "X-Auth-Session": "sid"}
 
 # Gateways that the Server field can name, the more specific names first.

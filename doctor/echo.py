@@ -23,7 +23,7 @@ _TO_HYPHEN: Final = str.maketrans("_.", "--")
 
 @dataclass(frozen=True)
 class Echo:
-    """The parts of a request that the echo shows. False if it shows no identity header.
+    """The parts of a request that the echo shows. As a condition it is false if it shows no identity header.
 
     Attributes:
         shown: the identity headers that would appear if the application received them.
@@ -88,7 +88,7 @@ def names_shown(response: Response, names: Iterable[str]) -> frozenset[str]:
 def subject_shown(response: Response, subject: str) -> bool:
     """Return whether the application received `subject`.
 
-    It is X-Auth-Subject or, if the response names no identity header, anywhere in the text.
+    The subject is in X-Auth-Subject or, if the response names no identity header, anywhere in the text.
     """
     if identity_headers(response):
         return subject in subjects(response)

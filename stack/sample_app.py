@@ -39,7 +39,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 def _identity(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return the headers that some application may read as identity: CGI reads `_` as `-`, PHP also `.`."""
+    """Return the headers that an application may read as identity headers: CGI reads `_` as `-`, PHP also `.`."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
         if name.translate(_TO_HYPHEN).startswith(_IDENTITY_PREFIX):

@@ -1,7 +1,7 @@
 """Starts the stack's processes, restarts those that exit, and stops all of them.
 
-What the processes do does not matter here. They run in one process group that the reaper leads (`stack/reaper.py`),
-so that none outlives the supervisor, even if it is killed.
+It works for any processes. They run in one process group that the reaper leads (`stack/reaper.py`), so that none
+outlives the supervisor, even if the supervisor is killed.
 """
 
 import asyncio
@@ -170,7 +170,7 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 *program.command,
                 env=program.environ,
-                **_identity(program.user),
+                **_run_as(program.user),
                 stdin=PIPE if program.stdin else DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -188,7 +188,7 @@ class Supervisor:
             for program, process in stopping:
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(signal.SIGKILL if forced else program.stop_signal)
-            # After the second signal too: the event loop may end first and leave the transports open.
+            # Wait after the second signal too, or the event loop could end first and leave the transports open.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     for _, process in stopping:
@@ -222,8 +222,8 @@ async def _became_ready(process: Process, ready: Ready) -> bool:
     return False
 
 
-def _identity(user: str | None) -> dict[str, Any]:
-    """Return the subprocess arguments that run it as `user`. Without `extra_groups` it would keep root's groups."""
+def _run_as(user: str | None) -> dict[str, Any]:
+    """Return subprocess arguments to run a program as `user`. Without `extra_groups` it would keep root's groups."""
     if user is None:
         return {"cwd": ROOT}
     return {"cwd": "/", "user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}

@@ -31,7 +31,7 @@ export interface Tokens {
 export interface SessionOptions {
   /** Of an earlier run of the application. */
   tokens?: Tokens;
-  /** Is called with new tokens before they are used, and with null when the session is over. */
+  /** Is called with new tokens before they are used, and with null when they are discarded. */
   save?: (tokens: Tokens | null) => void | Promise<void>;
   /** Of the application, if the operator has registered one. */
   clientId?: string;
@@ -75,7 +75,7 @@ export class Session {
     return this.#fetchWith(await this.#accessToken(used), url, init);
   }
 
-  /** Revoke the session. The tokens are forgotten even if this throws; the session expires later then. */
+  /** Revoke the session. The tokens are discarded even if this throws; then the session expires later. */
   async logout(): Promise<void> {
     await this.#exclusively(async () => {
       const tokens = this.#tokens;

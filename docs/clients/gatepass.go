@@ -50,7 +50,7 @@ type Options struct {
 	HTTP *http.Client
 	// Tokens of an earlier run of the application.
 	Tokens *Tokens
-	// Save is called with new tokens before they are used, and with nil when the session is over.
+	// Save is called with new tokens before they are used, and with nil when they are discarded.
 	Save func(*Tokens) error
 	// ClientID of the application, if the operator has registered one.
 	ClientID string
@@ -131,7 +131,7 @@ func (s *Session) Do(request *http.Request) (*http.Response, error) {
 	return s.doWith(refreshed, request)
 }
 
-// Logout revokes the session. The tokens are forgotten even if it fails; the session expires later then.
+// Logout revokes the session. The tokens are discarded even if it fails; then the session expires later.
 func (s *Session) Logout(ctx context.Context) error {
 	if err := s.acquire(ctx); err != nil {
 		return err

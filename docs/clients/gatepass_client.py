@@ -26,7 +26,7 @@ class LoginFailedError(GatepassError):
 
 
 class LoginRequiredError(GatepassError):
-    """There is no session, or it is over: the user has to log in."""
+    """There is no session, or it was revoked or has expired: the user has to log in."""
 
 
 class UnavailableError(GatepassError):
@@ -49,7 +49,7 @@ class Tokens:
 
 
 class _State:
-    """Holds the tokens and reads responses, for the synchronous and the asynchronous session."""
+    """The tokens, requests and responses of the synchronous and the asynchronous session."""
 
     def __init__(
         self, issuer: str, tokens: Tokens | None, save: Callable[[Tokens | None], object], client_id: str
@@ -102,7 +102,7 @@ class Session:
         issuer: the URL of the issuer.
         http: sends all requests.
         tokens: of an earlier run of the application.
-        save: is called with new tokens before they are used, and with None when the session is over.
+        save: is called with new tokens before they are used, and with None when they are discarded.
         client_id: of the application, if the operator has registered one.
     """
 
@@ -135,7 +135,7 @@ class Session:
         """Send a request with the access token, as `httpx.Client.request` does. The body must not be a stream.
 
         Raises:
-            LoginRequiredError: there is no session, or it is over.
+            LoginRequiredError: there is no session, or it was revoked or has expired.
             UnavailableError: the access token has to be refreshed, and the issuer asks to wait.
             httpx.TransportError: the server, or the issuer, cannot be reached.
         """
@@ -147,7 +147,7 @@ class Session:
         return response
 
     def logout(self) -> None:
-        """Revoke the session. The tokens are forgotten in any case.
+        """Revoke the session. The tokens are discarded in any case.
 
         Raises:
             UnavailableError, httpx.TransportError: the issuer did not revoke the session, which expires later.
@@ -251,7 +251,7 @@ class AsyncSession:
 def _needs_refresh(tokens: Tokens, rejected: str | None) -> bool:
     """Return whether the access token expires soon, or is the one that a server rejected.
 
-    Another request may have refreshed a rejected one meanwhile.
+    Another request may have refreshed a rejected token meanwhile: then there is no need.
     """
     return tokens.access_token == rejected or tokens.expires_at - time.time() < _REFRESH_SECONDS_BEFORE_EXPIRY
 
@@ -270,7 +270,7 @@ def _requested_pause(response: httpx.Response) -> int | None:
 
 
 def _check(response: httpx.Response) -> None:
-    """Raise unless the issuer did what was asked."""
+    """Raise an error unless the response is a success."""
     if response.status_code in {429, 503}:
         raise UnavailableError(f"the issuer asks to retry after {response.headers.get('Retry-After')} seconds")
     if response.status_code != httpx.codes.OK:

@@ -1,7 +1,7 @@
 -- Calls the Gatepass verifier. Sets these variables for haproxy.cfg:
 --   txn.gatepass_status     the verifier's status; unset if there was no response
 --   txn.gatepass_challenge  its WWW-Authenticate
--- and, on 200, the identity headers of the request. haproxy.cfg has removed the client's before, and rejects every
+-- and, on 200, the identity headers of the request. haproxy.cfg removes those of the client before, and rejects every
 -- request without status 200, so an error in this script rejects the request.
 
 local IDENTITY = {
@@ -21,7 +21,7 @@ local FORWARDED = { "authorization", "x-request-id", "traceparent" }
 -- The listener `verifier` responds within 1.1 s, at worst with 503 or 504. This is a safety limit.
 local TIMEOUT_MS = 2000
 
--- The values of a header field; HAProxy's Lua tables start at 0.
+-- The values of a header field. HAProxy numbers them from 0, Lua's functions from 1.
 local function values(headers, name)
     local found = {}
     for index, value in pairs(headers[name] or {}) do
