@@ -66,7 +66,7 @@ class Claims(NamedTuple):
 
 
 def read_claims(members: Mapping[str, Any], *, optional: AbstractSet[str] = frozenset()) -> Claims:
-    """Check the claims of an access token one by one.
+    """Return the claims of an access token, after checking them one by one.
 
     Args:
         members: the claims, as `parse_open_object` returns them.

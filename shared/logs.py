@@ -43,7 +43,7 @@ def configure_logs(process: str, level: LogLevel) -> None:
     structlog.configure(
         processors=[*steps, _to_json],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=lambda *_: _Lines(sys.stderr),
+        logger_factory=lambda *_: _LineLogger(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -58,7 +58,7 @@ def configure_logs(process: str, level: LogLevel) -> None:
     root.setLevel(level.upper())
 
 
-class _Lines:
+class _LineLogger:
     """A logger that writes one rendered line for each event."""
 
     def __init__(self, file: TextIO) -> None:

@@ -20,7 +20,7 @@ class AdminPages:
     Args:
         unhealthy_reasons: returns the faults that only a restart repairs.
         not_ready_reasons: returns the reasons to send no requests here; empty when ready.
-        missing: returns what is missing to verify the tokens of single issuers; shown also when ready.
+        missing: returns what is missing to verify the tokens of some issuers; it is also shown when ready.
     """
 
     def __init__(

@@ -107,7 +107,7 @@ def discover(settings: VerifierSettings, url: str) -> int:
 
 
 def _fetch_all(settings: VerifierSettings, configuration: Configuration) -> Refresher:
-    """Return every key set and status list, fetched once; print what was wrong with those that failed."""
+    """Return a refresher that has fetched every key set and status list once; print what was wrong with each."""
     # Cached copies would hide that a source is down; log lines would repeat the errors that are printed below.
     settings = settings.model_copy(update={"cache_dir": None})
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -51,7 +51,7 @@ class VerifierCore:
         if self._first_attempts is None:
             self.refresher.configure(self.configuration)
             self._first_attempts = asyncio.create_task(self.refresher.wait_until_attempted(INITIAL_FETCH_SECONDS))
-        # A request that is cancelled must not end the wait of the others.
+        # A request that is cancelled must not cancel the wait of other requests.
         await asyncio.shield(self._first_attempts)
 
     def stop(self) -> None:

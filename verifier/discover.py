@@ -86,7 +86,7 @@ class Discovered:
 
 
 async def discover(url: str, ssl_context: Callable[[], ssl.SSLContext], *, allow_http: bool) -> Discovered:
-    """Fetch the metadata of an issuer, and its key set. `url` is that of the issuer, or of its metadata.
+    """Fetch the metadata of an issuer, and its key set. `url` is the issuer, or the URL of its metadata.
 
     Raises:
         DiscoveryError: the verifier could not use this issuer.
@@ -148,7 +148,7 @@ def _read_issuer(members: Mapping[str, Any], given: str, metadata_url: str) -> s
         raise DiscoveryError(
             f"{redact_url(metadata_url)}: its issuer is {issuer}, a template: give the URL of one tenant"
         )
-    # A final slash is easily forgotten, and is the only difference that cannot be another issuer.
+    # A missing final slash is a common mistake, and the only difference that cannot mean another issuer.
     if metadata_url != given and issuer.rstrip("/") != given.rstrip("/"):
         raise DiscoveryError(
             f"{redact_url(metadata_url)}: its issuer is {escape(issuer)}; "

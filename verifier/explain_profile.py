@@ -74,10 +74,10 @@ def _header_lines(
 ) -> Iterator[str]:
     types = policy.types_of(profile)
     accepts = "accepts it" if header.type in types else f"accepts {_types(types)}"
-    yield f"  typ is {_shown(header.type)}; profile {profile.name} {accepts}"
+    yield f"  typ is {_printable(header.type)}; profile {profile.name} {accepts}"
     listed = header.algorithm in profile.algorithms
     accepts = "accepts it" if listed else f"accepts {_names(profile.algorithms)}"
-    yield f"  alg is {_shown(header.algorithm)}; profile {profile.name} {accepts}"
+    yield f"  alg is {_printable(header.algorithm)}; profile {profile.name} {accepts}"
     key = next((key for key in keys.find(header.kid) if key.issuer == issuer), None)
     if key is None:
         yield "  kid names no key in the key set of this issuer"
@@ -154,7 +154,7 @@ def _types(types: frozenset[str] | None) -> str:
     return ", ".join(sorted(name or "none" for name in types))
 
 
-def _shown(value: str) -> str:
+def _printable(value: str) -> str:
     """Return a value of the header if it is short and harmless, so that it can be printed."""
     if not value:
         return "missing"

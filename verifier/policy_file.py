@@ -113,7 +113,7 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _located(value: Any) -> Any:
+def _as_header_table(value: Any) -> Any:
     return value if isinstance(value, dict) else {"at": value}
 
 
@@ -132,7 +132,7 @@ class _Policy(StrictTable):
     roles_any: list[RoleName] = Field(default=[], min_length=1)
     roles_all: list[RoleName] = Field(default=[], min_length=1)
     claims: list[RuleTable] = Field(default=[], min_length=1, max_length=MAX_RULES)
-    headers: dict[HeaderName, Annotated[_Header, BeforeValidator(_located)]] = Field(default={})
+    headers: dict[HeaderName, Annotated[_Header, BeforeValidator(_as_header_table)]] = Field(default={})
     leeway_seconds: int | None = Field(default=None, ge=0, le=60, strict=True)
     max_lifetime_seconds: int | None = Field(default=None, ge=1, le=31_536_000, strict=True)
     max_age_seconds: int | None = Field(default=None, ge=1, le=86_400, strict=True)
@@ -231,7 +231,7 @@ def _header_errors(parsed: _Document) -> list[str]:
 
 
 def _issuers(parsed: _Document) -> tuple[dict[str, Issuer], list[str]]:
-    """Return the issuers of the document, without those whose profile is invalid, and the errors of these."""
+    """Return the issuers of the document whose profiles are valid, and the errors of the other profiles."""
     issuers: dict[str, Issuer] = {}
     errors: list[str] = []
     for name, table in parsed.issuers.items():

@@ -129,7 +129,7 @@ class RuleTable(StrictTable):
 
 
 class ProfileTable(StrictTable):
-    """A profile that is written as a table. Members that it omits are those of the profile that it extends."""
+    """A profile that is written as a table. Members that it omits have the values of the profile that it extends."""
 
     extends: str = RFC9068.name
     algorithms: list[Algorithm] | None = Field(default=None, min_length=1)
@@ -184,10 +184,10 @@ def _check_name(name: str) -> str:
 
 def _is_marked(profile: Profile) -> bool:
     """Return whether the profile demands something that only access tokens have; rules of absence do not suffice."""
-    return profile.token_types == frozenset({TOKEN_TYPE}) or any(map(_tells_apart, profile.mark))
+    return profile.token_types == frozenset({TOKEN_TYPE}) or any(map(_distinguishes, profile.mark))
 
 
-def _tells_apart(rule: ClaimRule) -> bool:
+def _distinguishes(rule: ClaimRule) -> bool:
     """Return whether the rule demands a claim, and more than the presence of one that every token has."""
     in_every_token = not _IN_EVERY_TOKEN.isdisjoint(pointer.text for pointer in rule.location.pointers)
     return rule.is_positive and not (rule.test == "present" and in_every_token)

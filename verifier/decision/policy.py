@@ -27,7 +27,7 @@ class Policy:
         roles_any: one at least must be held, if any is named.
         roles_all: every one must be held.
         claims: literal demands on further claims; every one must be met.
-        headers: additional identity headers, those of all policies of the verifier, in one order.
+        headers: the additional identity headers of all policies of the verifier, in the same order for each policy.
         leeway_seconds: tolerance for clocks that differ, on `exp`, `nbf` and `iat`.
         max_lifetime_seconds: longest time from `iat` to `exp`, by issuer; `DEFAULT_MAX_LIFETIME_SECONDS` for others.
         max_age_seconds: longest time since `iat`, or None for what `exp` allows.

@@ -59,5 +59,5 @@ class StatusLists:
         return _VALID
 
     def with_lists(self, issuer: str, lists: Mapping[str, CurrentStatusList]) -> Self:
-        """Return a snapshot with these lists of `issuer`, and no others of it."""
+        """Return a snapshot in which these lists replace all lists of `issuer`."""
         return type(self)({**self.by_issuer, issuer: lists})

@@ -50,7 +50,7 @@ class Document(ABC, Generic[T]):
     """A document and the task that refreshes it.
 
     Args:
-        fields: identify it among those of the issuer, in the log.
+        fields: identify the document in the log, among those of the issuer.
 
     Attributes:
         value: the last version that passed, whether it has expired or not.

@@ -76,7 +76,7 @@ class Refresher:
         self._list_log = DocumentLog("status_list", metrics.status_list_failures, detailed=False)
 
     def configure(self, configuration: Configuration) -> None:
-        """Refresh the documents of these issuers from now on, at once, and drop all others.
+        """Refresh the documents of these issuers at once and from now on, and drop all others.
 
         Documents of an issuer that stays are valid no longer than before: a reload alone confirms nothing.
         Tokens of a new issuer that have a status are undecidable until its lists are fetched.

@@ -41,7 +41,7 @@ class IssuerLists:
     Args:
         issuer: whose keys must have signed the lists.
         source: of its aggregation.
-        document_options: returns those of a document, by suffix, size limit and names of its cache file.
+        document_options: returns the options of a document, by suffix, size limit and names of its cache file.
         stale_seconds: how long a list is valid at least after its source confirmed it; None: until its `exp`.
         publish: called when the lists have changed.
         request_key_refresh: called when a list names an unknown key; must not block.

@@ -35,7 +35,7 @@ _FEED_CHUNK_BYTES: Final = 4096
 """Bytes parsed at once, and so by how much an incomplete head or body can exceed its limit."""
 
 _EMPTY_LINE: Final = b"\r\n\r\n"
-"""The end of a head: that of its last line, and the empty line."""
+"""The end of a head: the line break of its last line, and the empty line."""
 
 _BROWSER_FIELDS: Final = {
     b"cookie": "cookies",

@@ -50,7 +50,7 @@ _FORBIDDEN: Final = frozenset({RejectionReason.CROSS_ORIGIN, RejectionReason.UNK
 
 
 def ok_template(additional: Iterable[str] = ()) -> bytes:
-    """Return what `ok_response` fills in: the fixed identity headers, then the additional ones of these names."""
+    """Return the template of `ok_response`: the fixed identity headers, then additional ones with these names."""
     fields = [(name, "%b") for name in IDENTITY_HEADERS[:-1]] + [("X-Auth-Expires", "%d")]
     return _head(HTTPStatus.OK, fields + [(name, "%b") for name in additional])
 
