@@ -1,4 +1,4 @@
-"""Builds a running issuer from the settings: every service is created here, once, with what it depends on."""
+"""Builds a running issuer from the settings. Every service is created here, once, with its dependencies."""
 
 import asyncio
 import gc
@@ -77,7 +77,7 @@ _log = structlog.get_logger(__name__)
 
 
 async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
-    """Serve until a signal to stop. PostgreSQL and the signing key may be missing, at the start and later.
+    """Serve until a stop signal arrives. PostgreSQL and the signing key may be missing, at the start and later.
 
     Raises:
         CommandError: a listen address or the key directory cannot be used, or there is too little memory.
@@ -85,7 +85,7 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
     hash_bytes = ARGON2_COSTS[settings.argon2_memory_mib].memory_cost * 1024
     ensure_memory(settings.concurrent_hashes(), hash_bytes, available_memory())
     sockets = open_sockets(settings, os.environ)
-    maximum = allow_connections()
+    limit = allow_connections()
     infrastructure = _build_infrastructure(settings, tracing)
     metrics = infrastructure.metrics
     hash_seconds = await infrastructure.passwords.calibrate()
@@ -101,11 +101,11 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
             for name, work in _background_tasks(infrastructure):
                 background.start(name, work)
             _freeze_gc()
-            connections = Connections(maximum, lambda reason: metrics.dropped_connections.labels(reason).inc())
+            connections = Connections(limit, lambda reason: metrics.dropped_connections.labels(reason).inc())
             metrics.connections.set_function(lambda: len(connections))
             await listen(
                 Listener(sockets[0], public, connections, ready=lambda: notify(os.environ, "READY=1")),
-                Listener(sockets[1], admin, Connections(maximum)),
+                Listener(sockets[1], admin, Connections(limit)),
             )
     finally:
         infrastructure.hash_queue.close()
@@ -132,7 +132,7 @@ class Infrastructure:
     database: Database
     hash_queue: PasswordHashQueue
     passwords: PasswordHasher
-    published: StatusListPublisher
+    status_list_publisher: StatusListPublisher
 
 
 def _build_infrastructure(settings: IssuerSettings, tracing: Tracing) -> Infrastructure:
@@ -147,8 +147,8 @@ def _build_infrastructure(settings: IssuerSettings, tracing: Tracing) -> Infrast
         rejected=metrics.password_hash_rejections.inc,
     )
     passwords = PasswordHasher(hash_queue, metrics, ARGON2_COSTS[settings.argon2_memory_mib], tracing)
-    published = StatusListPublisher(StatusListStore(database), key_watcher, metrics, settings.url)
-    return Infrastructure(settings, metrics, tracing, key_watcher, database, hash_queue, passwords, published)
+    publisher = StatusListPublisher(StatusListStore(database), key_watcher, metrics, settings.url)
+    return Infrastructure(settings, metrics, tracing, key_watcher, database, hash_queue, passwords, publisher)
 
 
 def _background_tasks(infrastructure: Infrastructure) -> Iterator[tuple[str, Work]]:
@@ -159,7 +159,7 @@ def _background_tasks(infrastructure: Infrastructure) -> Iterator[tuple[str, Wor
     yield "database", database.watch
     yield "key watcher", infrastructure.key_watcher.watch
     yield "key rotation", RotationTask(manager, metrics).run
-    yield "status lists", infrastructure.published.run
+    yield "status lists", infrastructure.status_list_publisher.run
     yield "cleanup", Cleanup(database, metrics, _now, asyncio.sleep, _fraction).run
     if url := settings.mail_url.get_secret_value():
         composer = MailComposer(settings.service_title(), settings.mail_from, settings.mail_link_base_url)
@@ -180,8 +180,9 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
         _fraction,
     )
     refresh_tokens = RefreshTokens(lambda: infrastructure.key_watcher.key_set.mac_secrets)
-    status_lists = StatusIndexAllocator(StatusListStore(database), settings.url, infrastructure.published)
-    limits_of_sessions = SessionLimits(
+    publisher = infrastructure.status_list_publisher
+    status_lists = StatusIndexAllocator(StatusListStore(database), settings.url, publisher)
+    session_limits = SessionLimits(
         idle=timedelta(seconds=settings.session_idle_seconds),
         absolute=timedelta(seconds=settings.session_seconds),
         retry=timedelta(seconds=settings.refresh_retry_seconds),
@@ -189,7 +190,7 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
     )
     session_store = SessionStore(database, default_client(settings.audience))
     sessions = SessionService(
-        session_store, tokens, refresh_tokens, status_lists, metrics, limits_of_sessions, _now, uuid4
+        session_store, tokens, refresh_tokens, status_lists, metrics, session_limits, _now, uuid4
     )
     clients = ClientAuthenticator(ClientStore(database), status_lists, endpoint_urls(settings.url), metrics, _now)
     cookies = SessionCookies(settings.origins_with_cookies())
@@ -202,7 +203,7 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
             TokenRevocation(tokens, sessions, clients),
             cookies,
         ).routes(),
-        *StatusListRoutes(infrastructure.published).routes(),
+        *StatusListRoutes(publisher).routes(),
         *DocumentRoutes(infrastructure.key_watcher, settings.jwks_max_age_seconds).routes(),
         *MetadataRoutes(settings.url).routes(),
     ]
@@ -260,7 +261,10 @@ def _account_routes(
 
 
 def _counter_secret(key_watcher: KeyWatcher) -> Callable[[], MacSecret]:
-    """Return the newest MAC secret. While there is none, and so no login, return a random secret of this process."""
+    """Return a function that returns the current MAC secret.
+
+    While there is none, no login can succeed, and the function returns a random secret of this process.
+    """
     own = new_secret()
     return lambda: next(iter(key_watcher.key_set.mac_secrets), own)
 
@@ -280,7 +284,7 @@ def _admin_app(infrastructure: Infrastructure) -> ASGIApp:
         return infrastructure.key_watcher.is_current
 
     async def status_lists_published() -> bool:
-        return bool(infrastructure.published.uris())
+        return bool(infrastructure.status_list_publisher.uris())
 
     checks = {
         "database": database_reachable,

@@ -17,7 +17,7 @@ from issuer.audit.events import AuditEvent, AuditEventKind
 from issuer.context import OPERATOR
 from issuer.email_address import InvalidEmailError, parse_email
 from issuer.errors import AccountNotFoundError, FieldFault, InvalidFieldsError, SessionNotFoundError
-from issuer.tokens.additional_claims import NOTHING, ClaimValue, changed_claims
+from issuer.tokens.additional_claims import NO_CLAIMS, ClaimValue, changed_claims
 from issuer.tokens.models import PublicClient
 from issuer.tokens.size import TokenBudget
 from shared.claims import ROLE, SCOPE
@@ -38,7 +38,7 @@ class Administration:
         return await self._store.list_accounts(after, limit, disabled_only=disabled_only)
 
     async def account(self, id_or_email: str) -> AccountRecord:
-        """Return the account of an id or an email.
+        """Return the account with this id or email.
 
         Raises:
             AccountNotFoundError: there is no such account.
@@ -56,14 +56,15 @@ class Administration:
         account_id: UUID,
         scope: str | None,
         roles: Sequence[str] | None,
-        claims: Mapping[str, ClaimValue | None] = NOTHING,
+        claims: Mapping[str, ClaimValue | None] = NO_CLAIMS,
     ) -> AccountRecord:
         """Set scope, roles or additional claims. Issued tokens keep theirs; the next refresh returns the new ones.
 
-        None means no change. Each of `claims`, which `ClaimTypes` has checked, is changed alone; None removes it.
+        For scope and roles, None means no change. Only the claims in `claims`, which `ClaimTypes` has checked, are
+        changed; the value None removes a claim.
 
         Raises:
-            InvalidFieldsError: one of them is malformed, or both together do not fit into a token.
+            InvalidFieldsError: a value is malformed, or the values together do not fit into a token.
             AccountNotFoundError: there is no such account.
         """
         faults = []
@@ -87,7 +88,7 @@ class Administration:
 
         detail = {"scope": scope is not None, "roles": roles is not None, "claims": bool(claims)}
         event = AuditEvent(AuditEventKind.ACCOUNT_UPDATED, OPERATOR, account_id, detail=detail)
-        return existing(await self._store.update_grants(account_id, change, event))
+        return existing(await self._store.update_permissions(account_id, change, event))
 
     async def disable(self, account_id: UUID) -> AccountRecord:
         """Disable an account: revoke its sessions and reject its logins.

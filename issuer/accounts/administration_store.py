@@ -1,4 +1,4 @@
-"""Statements of operators on accounts and sessions."""
+"""SQL statements for the commands of operators on accounts and sessions."""
 
 import json
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class AdministrationStore:
             row = await connection.fetchrow(_SQL["find-record"], account_id, email_key)
         return None if row is None else _account(row)
 
-    async def update_grants(
+    async def update_permissions(
         self,
         account_id: UUID,
         change: Callable[[AccountRecord, list[PublicClient]], AccountRecord],
@@ -50,7 +50,7 @@ class AdministrationStore:
     ) -> AccountRecord | None:
         """Apply `change` to scope, roles and claims while the row is locked; return None if there is no such account.
 
-        `change` also gets the public clients, for which the user may log in.
+        `change` also gets the public clients, with which the user may log in.
         """
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["lock-account"], account_id)
@@ -58,20 +58,20 @@ class AdministrationStore:
                 return None
             changed = change(_account(row), await _public_clients(connection))
             await connection.execute(
-                _SQL["update-grants"], account_id, changed.scope, changed.roles, json.dumps(dict(changed.claims))
+                _SQL["update-permissions"], account_id, changed.scope, changed.roles, json.dumps(dict(changed.claims))
             )
             await record(connection, event)
         return changed
 
     async def list_public_clients(self) -> list[PublicClient]:
-        """Return the clients for which users may log in, disabled or not."""
+        """Return the clients with which users log in, disabled or not."""
         async with self._database.connection() as connection:
             return await _public_clients(connection)
 
     async def disable_account(self, account_id: UUID, now: datetime) -> None:
         """Disable an account that is enabled, and revoke its sessions.
 
-        Two statements: the second sees what was committed while the first waited for the row.
+        Two statements: the second sees sessions that were committed while the first waited for the account's row.
         """
         async with self._database.transaction() as connection:
             if await connection.fetchval(_SQL["disable-account"], account_id, now) is not None:
@@ -121,7 +121,7 @@ class AdministrationStore:
         return True
 
     async def delete_account(self, account_id: UUID, now: datetime) -> int | None:
-        """Revoke the sessions of an account and delete it; return how many, or None if there is no such account."""
+        """Delete an account; return how many sessions this revokes, or None if there is no such account."""
         async with self._database.transaction() as connection:
             if await connection.fetchval(_SQL["lock-account"], account_id) is None:
                 return None

@@ -17,8 +17,8 @@ FROM users
 WHERE id = $1 OR email_key = $2;
 
 -- name: lock-account
--- A deletion runs this too, since it needs the full lock before it inserts an event: a concurrent request for mail
--- holds FOR KEY SHARE and may wait for the chain of an event, which this transaction would hold while it waits.
+-- A deletion runs this too: it needs the full lock before its event locks a chain. A concurrent request for mail holds
+-- FOR KEY SHARE and may wait for that chain. If the deletion then waited for the request's lock, both would deadlock.
 SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
   scope, roles, claims
 FROM users
@@ -28,7 +28,7 @@ FOR UPDATE;
 -- name: list-public-clients
 SELECT id, audiences, scope, claims FROM clients WHERE auth_method = 'none';
 
--- name: update-grants
+-- name: update-permissions
 UPDATE users SET scope = $2, roles = $3, claims = $4 WHERE id = $1;
 
 -- name: disable-account

@@ -1,8 +1,8 @@
 """Password checks: at login, and before a user changes or deletes the account.
 
 The order inside `authenticate` is the defence: reject work that would wait too long, look up counters and account in
-one statement, release the connection, compute exactly one hash whether or not there is an account, and only then
-decide. Body, status and work are the same for every rejection.
+one statement, reject an attempt that a limit delays, compute exactly one hash whether or not there is an account, and
+only then decide. No connection is held during the hash. Body, status and work are the same for every wrong login.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class PasswordAuthenticator:
         else, call `reauthenticate` instead, or `confirm` afterwards.
 
         Raises:
-            InvalidFieldsError: not an email, or longer than any password; the same for every account.
+            InvalidFieldsError: the email is malformed, or the password too long; the same for every account.
             TooManyAttemptsError: too many attempts have failed; the same for every account, existing or not.
             InvalidCredentialsError: for every other reason.
             UnavailableError: the database or the hash queue is unavailable.
@@ -64,7 +64,7 @@ class PasswordAuthenticator:
         attempt = self._attempt(email, password, context, shown)
         history, found = await self._store.get_login_state(attempt, self._now())
         decision = self._throttle.decide(history)
-        stored = found.password_hash if found and self._is_open(found, decision) else None
+        stored = found.password_hash if found and self._may_log_in(found, decision) else None
         check = await self._passwords.verify(stored, password, client)
         if found is None or not check.matches:
             await self._record_failure(attempt, decision, context)
@@ -78,7 +78,7 @@ class PasswordAuthenticator:
         """Return the account of a session if `password` matches. The limits of logins apply.
 
         Raises:
-            InvalidFieldsError: longer than any password.
+            InvalidFieldsError: the password is too long.
             TooManyAttemptsError: too many attempts have failed.
             InvalidCredentialsError: for every other reason.
             UnavailableError: the database or the hash queue is unavailable.
@@ -100,14 +100,14 @@ class PasswordAuthenticator:
         history, latest = await self._store.get_login_state(
             self._attempt(email, password, context, shown), self._now()
         )
-        if latest is None or not self._is_open(latest, self._throttle.decide(history)):
+        if latest is None or not self._may_log_in(latest, self._throttle.decide(history)):
             raise InvalidCredentialsError
 
     def check_capacity(self, context: RequestContext) -> None:
         """Check that a password could be hashed soon, before any other work for a login.
 
         Raises:
-            OverloadedError: it would wait too long.
+            OverloadedError: the hash would start too late.
         """
         self._passwords.check_capacity(queue_client_of(context))
 
@@ -117,7 +117,7 @@ class PasswordAuthenticator:
         check_password_length("password", password)
         return self._throttle.attempt(read_email(email).key, context, shown)
 
-    def _is_open(self, found: StoredAccount, decision: LoginDecision) -> bool:
+    def _may_log_in(self, found: StoredAccount, decision: LoginDecision) -> bool:
         # A password that too many failures have disabled still works for a proven login.
         verified = found.email_verified_at is not None or not self._require_verified_email
         usable = found.password_disabled_at is None or decision.is_proven

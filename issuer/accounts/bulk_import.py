@@ -1,7 +1,7 @@
 """Parses one line of an import and checks its account. No I/O.
 
-Rejects scopes and roles that do not fit into tokens, and hashes that no login could compute. Errors name members and
-never quote values.
+Rejects scopes, roles and claims that do not fit into tokens, and hashes that no login could compute. Errors name
+members and never quote values.
 """
 
 import re
@@ -24,7 +24,7 @@ from pydantic import (
 from issuer.accounts.models import ImportedAccount
 from issuer.email_address import EmailAddress, parse_email
 from issuer.passwords.hasher import check_stored_hash
-from issuer.tokens.additional_claims import NO_CLAIMS, ClaimTypes
+from issuer.tokens.additional_claims import NO_CLAIM_TYPES, ClaimTypes
 from issuer.tokens.models import DEFAULT_SCOPE, PublicClient
 from issuer.tokens.size import TokenBudget
 from shared.claims import ROLE, SCOPE
@@ -49,7 +49,7 @@ class ImportRules:
 
     budget: TokenBudget
     clients: Sequence[PublicClient] = ()
-    claim_types: ClaimTypes = NO_CLAIMS
+    claim_types: ClaimTypes = NO_CLAIM_TYPES
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Email verification: send another mail, accept the token in it."""
+"""Email verification: sends another mail, and accepts the token in a mail."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class EmailVerification:
     now: Callable[[], datetime]
 
     async def resend(self, email: str, context: RequestContext) -> None:
-        """Send another mail with a token if the account's email is not verified; reveal nothing about it.
+        """Send another mail with a token if the account's email is not verified; reveal nothing about the account.
 
         Raises:
             InvalidFieldsError: this is not an email.

@@ -31,7 +31,7 @@ def check_new_password(policy: PasswordPolicy, member: str, password: str, email
     """Check a new password for the account of `email` against the policy.
 
     Raises:
-        InvalidFieldsError: it is not acceptable; with all reasons.
+        InvalidFieldsError: it is not acceptable; the error has all reasons.
     """
     faults = [FieldFault(member, detail) for detail in policy.faults(password, read_email(email))]
     if faults:

@@ -67,15 +67,15 @@ class LoginService:
     ) -> TokenPair:
         """Return the tokens of a new session.
 
-        `refresh_token` is of an earlier session of the account, or empty. It exempts from limits that others have
-        used up.
+        `refresh_token` may be empty. That of a live session of the account exempts the login from the limits that
+        attempts without such a token have used up.
 
         Raises:
             InvalidClientError: the client is unknown or disabled.
-            UnauthorizedClientError: the client is a machine.
-            InvalidScopeError: client or account may not have the scope.
+            UnauthorizedClientError: the client is not public.
+            InvalidScopeError: the client or the account may not have the scope.
             InvalidTargetError: the client may not have tokens for an audience.
-            InvalidFieldsError: not an email, or longer than any password; the same for every account.
+            InvalidFieldsError: the email is malformed, or the password too long; the same for every account.
             TooManyAttemptsError: too many attempts have failed; the same for every account, existing or not.
             InvalidCredentialsError: for every other reason.
             UnavailableError: the database, the hash queue or the signing key is unavailable.

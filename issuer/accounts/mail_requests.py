@@ -49,7 +49,7 @@ async def request_mail(
     now: datetime,
     context: RequestContext,
 ) -> None:
-    """Queue a mail if there is an account for it, and record an event of `kind`.
+    """Queue a mail if an account with this email may get it, and record an event of `kind` then.
 
     Raises:
         InvalidFieldsError: this is not an email.

@@ -1,4 +1,4 @@
-"""Password reset by mail: send a token, accept it with a new password."""
+"""Password reset by mail: sends a token, and accepts it with a new password."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class PasswordReset:
     now: Callable[[], datetime]
 
     async def request(self, email: str, context: RequestContext) -> None:
-        """Send a mail with a token if there is an account; reveal nothing about it.
+        """Send a mail with a token if there is an account; reveal nothing about the account.
 
         Raises:
             InvalidFieldsError: this is not an email.
@@ -55,8 +55,8 @@ class PasswordReset:
         """Set a new password for the token's account and revoke every session.
 
         The token is looked up first, so that an invalid one costs no hash. It is consumed last, in the statement that
-        sets the password, so that one of any number of parallel resets succeeds, and a rejected password leaves the
-        token valid.
+        sets the password: so only one of several parallel resets succeeds, and a rejected password leaves the token
+        valid.
 
         Raises:
             InvalidOneTimeTokenError: the token is invalid, used or expired.

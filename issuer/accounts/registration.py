@@ -1,4 +1,4 @@
-"""Registration: check email and password, hash, insert the account; queue a mail if emails must be verified."""
+"""Registration: checks email and password, and inserts the account. Queues a mail if emails must be verified."""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -84,7 +84,7 @@ class SelfService:
     async def delete_account(
         self, account: Account, session_id: UUID, password: str, context: RequestContext
     ) -> None:
-        """Delete the account of a user who knows its password, with all its data.
+        """Delete the account of a user who knows its password. Its audit events remain.
 
         Raises:
             InvalidFieldsError: the password is too long.

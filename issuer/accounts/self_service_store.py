@@ -1,4 +1,4 @@
-"""Statements of users on their own accounts."""
+"""SQL statements for the changes of users to their own accounts."""
 
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ async def queue_notice(
 
 
 async def delete_locked_account(connection: Connection, user_id: UUID, now: datetime, context: RequestContext) -> int:
-    """Delete an account whose row is locked FOR UPDATE, and revoke its sessions; return how many."""
+    """Delete an account whose row is locked FOR UPDATE; return how many sessions this revokes."""
     revoked = await revoke_sessions_of_user(connection, user_id, now, RevocationReason.ACCOUNT_DELETED, context)
     await connection.execute(_SQL["delete-account"], user_id)
     await record(
@@ -55,7 +55,7 @@ class SelfServiceStore:
         self._recipients = recipients
 
     async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
-        """Return the account, unless it is disabled or this session of it is expired or revoked."""
+        """Return the account, unless it is disabled or its session `session_id` is expired or revoked."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-account"], account_id, session_id, now)
         return None if row is None else Account(**row)
@@ -68,9 +68,9 @@ class SelfServiceStore:
         now: datetime,
         context: RequestContext,
     ) -> None:
-        """Queue a mail with a token if there is an account that qualifies and the recipient's limit allows it.
+        """Queue a mail with a token if an account needs it and the recipient's limit allows it.
 
-        If it is queued, record an event of `kind`, unless that is None.
+        If the mail is queued, record an event of `kind`, unless that is None.
         """
         purpose = TEMPLATES[template].purpose
         if self._recipients is None or purpose is None:
@@ -105,7 +105,7 @@ class SelfServiceStore:
     ) -> tuple[str, int] | None:
         """Consume the token, set the password, revoke every session and reset the limit of mails with tokens.
 
-        Returns the account's email_key and the number of sessions; None if the token is invalid.
+        Returns the account's email_key and the number of revoked sessions; None if the token is invalid.
         """
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["reset-password"], token_hash, now, password_hash)
@@ -133,7 +133,7 @@ class SelfServiceStore:
     ) -> int | None:
         """Set the password if the account still has `security_version`, and revoke every session except `current`.
 
-        Returns the number of sessions; None if the account has changed.
+        Returns the number of revoked sessions; None if the account has changed.
         """
         async with self._database.transaction() as connection:
             email_key = await connection.fetchval(
@@ -152,7 +152,7 @@ class SelfServiceStore:
     async def delete_account(
         self, account_id: UUID, security_version: int, now: datetime, context: RequestContext
     ) -> int | None:
-        """Revoke every session and delete the account; return how many, or None if the account has changed."""
+        """Delete the account; return how many sessions this revokes, or None if the account has changed."""
         async with self._database.transaction() as connection:
             if await connection.fetchval(_SQL["lock-account"], account_id, security_version) is None:
                 return None

@@ -9,7 +9,7 @@ WHERE u.id = $1 AND u.disabled_at IS NULL AND s.id = $2 AND s.ended_at IS NULL A
 
 -- name: request-mail
 -- $1 email_key, $2 template, $3 now, $4 key of the recipient's limit, $5 waits after the first, second, ... mail,
--- $6 time without mail after which they start again with the first, $7 kind of the event or null, $8 actor, $9 IP
+-- $6 time without mail after which the waits start again, $7 kind of the event or null, $8 actor, $9 IP
 -- address, $10 request id.
 -- One statement whether or not there is an account. It counts only mails that are queued: an attacker can send any
 -- number of requests, which must not delay the next mail. Of concurrent requests, one updates the counter, and the
@@ -103,7 +103,7 @@ DELETE FROM one_time_tokens WHERE user_id = $1;
 -- name: queue-notice
 -- $1 account, $2 template, $3 now, $4 key of the recipient's limit, $5 waits and $6 quiet as in request-mail.
 -- A notice beyond the limit is postponed, not dropped. If one is queued already, it covers both changes. created_at is
--- the time from which it may be sent: counted from now, a postponed notice would be abandoned as too old.
+-- the time from which the notice may be sent: with the present time, a postponed notice would be abandoned as too old.
 WITH counted AS (
   INSERT INTO mail_limits (key, mails, next_at, expires_at)
   SELECT $4, 1, $3::timestamptz + ($5::interval[])[1], $3 + $6::interval

@@ -98,8 +98,8 @@ class AccountStore:
     ) -> bool:
         """Count and record a failure, and disable the password after the last one.
 
-        Returns False, and does nothing, if other attempts used up a limit meanwhile. The same work whether or not
-        there is an account.
+        Returns False, and changes nothing, if other attempts used up a limit meanwhile. Does the same work whether or
+        not there is an account.
         """
         async with self._database.connection() as connection:
             counted = await connection.fetchval(
@@ -121,7 +121,7 @@ class AccountStore:
             await connection.execute(_SQL["replace-password-hash"], account_id, old, new)
 
     async def import_accounts(self, accounts: Collection[ImportedAccount], context: RequestContext) -> set[str]:
-        """Insert the accounts whose email is free, with their events, in one statement; return the keys of those."""
+        """Insert the accounts whose email is free, with their events, in one statement; return their email keys."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 _SQL["import-accounts"],
@@ -139,7 +139,7 @@ class AccountStore:
         return {row["email_key"] for row in rows}
 
     async def find_registered(self, email_keys: Iterable[str]) -> set[str]:
-        """Return those of the keys that have an account."""
+        """Return those of `email_keys` that have an account."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["find-registered"], list(email_keys))
         return {row["email_key"] for row in rows}

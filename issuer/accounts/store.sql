@@ -55,9 +55,9 @@ SELECT 'account_registered', id, $10, $11, $12 FROM inserted
 RETURNING user_id;
 
 -- name: import-accounts
--- $1 ids, $2 emails, $3 keys, $4 hashes, $5 created, $6 verified, $7 scopes, $8 roles as JSON lists, $9 actor,
+-- $1 ids, $2 emails, $3 email keys, $4 hashes, $5 created, $6 verified, $7 scopes, $8 roles as JSON lists, $9 actor,
 -- $10 additional claims.
--- Accounts are inserted in the order of their keys, so that two concurrent imports cannot deadlock. Because the events
+-- Accounts are inserted in the order of their email keys, so that two concurrent imports cannot deadlock. Because the events
 -- are sorted, all accounts are inserted before the first event locks its chain.
 WITH imported AS (
   INSERT INTO users (id, email, email_key, password_hash, created_at, email_verified_at, scope, roles, claims)
@@ -109,8 +109,8 @@ LEFT JOIN rate_limit_counters AS counter ON counter.key = ANY ($1::bytea[]) AND 
 -- must not reveal the outcome of this one. The first counter is updated first: all attempts of a burst update it one
 -- after the other, and those that it rejects change nothing else. Locks are taken in the order counters, users, chain
 -- of events, as in `insert-session`. The work is the same whether or not there is an account: one event either way.
--- Only the failure that disables the password writes more. The new version invalidates logins that are in progress. A
--- new password enables the account again.
+-- Only the failure that disables the password writes more. The new version invalidates logins that are in progress.
+-- Setting a new password enables logins again.
 WITH first AS (
   INSERT INTO rate_limit_counters AS counter (key, count, last_at, expires_at)
   VALUES (($2::bytea[])[1], 1, $6, ($4::timestamptz[])[1])

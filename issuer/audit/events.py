@@ -15,7 +15,7 @@ from issuer.context import RequestContext
 class AuditEventKind(StrEnum):
     """Kinds of audit events, as they are stored.
 
-    Releases up to 0.2.0 stored some under other names. Those events keep them, since the hash chains cover them.
+    Releases up to 0.2.0 stored some kinds under other names. These stay in the events, which hash chains protect.
     """
 
     ACCOUNT_REGISTERED = "account_registered"
@@ -67,7 +67,7 @@ class RevocationReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """An event, before a trigger adds it to a chain. `detail` holds labels of closed sets, and counts."""
+    """An event, before a trigger adds it to a chain. `detail` holds labels from closed sets, and counts."""
 
     kind: AuditEventKind
     context: RequestContext

@@ -15,7 +15,7 @@ from issuer.db.queries import load_queries
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 _PAGE: Final = 2000
 _BEFORE_FIRST: Final = (-(2**15), 0)
-"""Less than every chain and position: the chain is a smallint."""
+"""Less than every chain and position: the column `chain` is a smallint."""
 
 
 async def record(connection: Connection, event: AuditEvent) -> None:

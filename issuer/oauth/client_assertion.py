@@ -6,11 +6,11 @@ client. The code of `shared` reads keys and JWT, and checks signatures. The stor
 An assertion is checked in this order, and nothing in it is trusted before step 4:
 
 1. size and compact form (RFC 7515 §3.1);
-2. the header: strict JSON, a type that no other JWT here has, no unknown member (RFC 7515 §4.1.11);
+2. the header: strict JSON, a `typ` that no other JWT here has, no unknown member (RFC 7515 §4.1.11);
 3. the key: by its `kid`, and under the one algorithm that it was registered for (RFC 8725 §3.1);
 4. the signature;
 5. `iss` and `sub` are the client, `aud` is only this issuer (RFC 7523 §3 (1) to (3));
-6. the time (4) to (6), bounded from both sides, and a `jti` (7).
+6. `exp`, `nbf` and `iat` ((4) to (6)), and a `jti` (7).
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,8 @@ ALGORITHMS: Final = ("RS256", "PS256", "ES256")
 """The algorithms of client keys. A key is registered for one of them, so the header cannot choose another."""
 
 MAX_ASSERTION_LIFETIME: Final = timedelta(minutes=5)
-"""From `iat`, or from now without `iat`. Counts even if `exp` is later: common libraries set an hour by default."""
+"""Counted from `iat`. A later `exp` has no effect, since common libraries set an hour by default. Without `iat`, an
+`exp` that is further in the future is rejected."""
 
 LEEWAY: Final = timedelta(seconds=30)
 """Tolerated difference between a client's clock and ours."""
@@ -66,11 +67,11 @@ class UnverifiedAssertion:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedAssertion:
-    """An assertion that the client has signed for this issuer. Valid once, until `expires_at`.
+    """An assertion that the client has signed for this issuer. It is valid once, until `expires_at`.
 
     Attributes:
         jti: its id, unique for the client.
-        expires_at: when it expires, including leeway; its `jti` can be deleted then.
+        expires_at: when it expires, including leeway. Then its `jti` can be deleted.
     """
 
     jti: str = field(repr=False)

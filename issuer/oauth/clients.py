@@ -99,7 +99,7 @@ class ClientAuthenticator:
     async def authorize(self, client: Client, scope: str | None, audience: str | None) -> AccessTokenClaims:
         """Return the claims of a token for `client` (RFC 6749 §4.4).
 
-        If no scope is requested, it is everything that the client may have; if no audience, its first one.
+        If none is requested, the scope is all that the client may have, and the audience is its first one.
 
         Raises:
             InvalidScopeError: the scope exceeds that of the client.
@@ -126,7 +126,7 @@ class ClientAuthenticator:
 
         Raises:
             InvalidClientError: there is no such client, or it is disabled.
-            UnauthorizedClientError: it is not public, so that users do not log in with it.
+            UnauthorizedClientError: it is not public, so users cannot log in with it.
         """
         client = await self.find(client_id)
         if client is None or client.disabled_at is not None:
@@ -195,7 +195,7 @@ class ClientAuthenticator:
         return client, None if fresh else AuthFailure.USED_ASSERTION
 
     async def _reject(self, client: Client | None, failure: AuthFailure, context: RequestContext) -> None:
-        """Count, log and record a failure, without an unknown id, which is arbitrary text."""
+        """Count, log and record a failure. An unknown client id is left out, since it may be any text."""
         self._metrics.client_authentications.labels(failure.value).inc()
         client_id = client.id if client is not None else None
         _log.info("client_authentication_failed", client=client_id, reason=failure.value)
@@ -209,7 +209,7 @@ class ClientAuthenticator:
             await self._store.record_failure(event)
 
     def _may_record(self) -> bool:
-        """Return whether to record an event. All failures share the limit, so that timing reveals no reason."""
+        """Return whether to record an event. All failures share one limit, so that timing reveals no reason."""
         minute = int(self._now().timestamp()) // 60
         self._failures = self._failures + 1 if minute == self._minute else 1
         self._minute = minute

@@ -90,7 +90,7 @@ class TokenIntrospection:
         }
 
     async def _is_current(self, token: VerifiedAccessToken) -> bool:
-        """Return whether the session, or the client, of a token has not been revoked since it was minted."""
+        """Return whether the session of a token is live, or the client of a token still has its status list index."""
         if token.session_id is not None:
             try:
                 await self._sessions.require_live(token.session_id, UUID(token.subject))

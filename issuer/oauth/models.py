@@ -14,7 +14,7 @@ from issuer.tokens.additional_claims import ClaimValues
 from issuer.tokens.models import PublicClient
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""The same as in the schema. No character needs escaping in a URL, in JSON or in a log."""
+"""The same pattern as in the schema. No character needs escaping in a URL, in JSON or in a log."""
 
 
 class AuthMethod(StrEnum):
@@ -23,7 +23,7 @@ class AuthMethod(StrEnum):
     CLIENT_SECRET_BASIC = "client_secret_basic"  # noqa: S105 - a label
     PRIVATE_KEY_JWT = "private_key_jwt"
     NONE = "none"
-    """A public client (RFC 6749 §2.1), for which users log in; it has no tokens of its own."""
+    """A public client (RFC 6749 §2.1), with which users log in; it has no tokens of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Client:
         audiences: the allowed audiences of its tokens, and of those of its users; the first is the default.
         secret_hash: SHA-256 of its secret, for `client_secret_basic`.
         jwks: its public keys as `client_assertion.register_keys` returns them, for `private_key_jwt`.
-        status: the status list index of its live tokens; None before the first token.
+        status: the status list index of its live tokens; None before the first token and after a revocation.
         security_version: increases with every change, so that a concurrent request cannot use the old state.
         claims: additional claims of its tokens.
     """
@@ -55,7 +55,7 @@ class Client:
 
     @property
     def is_public(self) -> bool:
-        """Return whether users log in through this client."""
+        """Return whether users log in with this client."""
         return self.auth_method is AuthMethod.NONE
 
     def as_public(self) -> PublicClient:

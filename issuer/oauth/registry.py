@@ -1,6 +1,6 @@
 """Registers, changes, disables and deletes OAuth clients for an operator. No SQL, no clock of its own.
 
-Every change revokes the earlier tokens of the client, because their claims may be wrong now. The client then requests
+Every change revokes the earlier tokens of a machine, because their claims may be wrong now. The machine then requests
 a new token.
 """
 
@@ -18,7 +18,7 @@ from issuer.oauth.client_assertion import ClientKeysError, register_keys
 from issuer.oauth.clients import hash_secret
 from issuer.oauth.models import CLIENT_ID, AuthMethod, Client
 from issuer.oauth.store import ClientStore
-from issuer.tokens.additional_claims import NOTHING, ClaimValue, changed_claims
+from issuer.tokens.additional_claims import NO_CLAIMS, ClaimValue, changed_claims
 from issuer.tokens.models import DEFAULT_SCOPE, FIRST_PARTY_CLIENT, MAX_AUDIENCE_CHARACTERS, AccessTokenClaims
 from issuer.tokens.size import TokenBudget
 from shared import base64url
@@ -46,7 +46,7 @@ class ClientRegistry:
 
     Args:
         budget: the size budget of their tokens.
-        random_bytes: returns that many random bytes from the operating system.
+        random_bytes: returns the given number of random bytes from the operating system.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ClientRegistry:
         jwks: bytes | None,
         *,
         public: bool = False,
-        claims: Mapping[str, ClaimValue | None] = NOTHING,
+        claims: Mapping[str, ClaimValue | None] = NO_CLAIMS,
     ) -> RegisteredClient:
         """Register a client.
 
@@ -104,7 +104,7 @@ class ClientRegistry:
             created_at=self._now(),
             secret_hash=hash_secret(secret) if secret is not None else None,
             jwks=keys,
-            claims=changed_claims(NOTHING, claims),
+            claims=changed_claims(NO_CLAIMS, claims),
         )
         await self._check_permissions(client)
         detail = {"auth_method": client.auth_method.value}
@@ -126,7 +126,7 @@ class ClientRegistry:
         scope: str | None,
         audiences: Sequence[str] | None,
         jwks: bytes | None,
-        claims: Mapping[str, ClaimValue | None] = NOTHING,
+        claims: Mapping[str, ClaimValue | None] = NO_CLAIMS,
     ) -> Client:
         """Change scope, audiences, keys or additional claims of a client. None means no change.
 
@@ -169,7 +169,7 @@ class ClientRegistry:
     async def disable(self, client_id: str) -> Client:
         """Disable a client and revoke its tokens, and the sessions of its users.
 
-        If it was interrupted, it can be called again.
+        After an interruption, a second call completes it.
         """
         now = self._now()
         client = await self._change(
@@ -203,7 +203,8 @@ class ClientRegistry:
         detail: dict[str, bool] | None = None,
     ) -> Client:
         event = _event(kind, client_id, detail)
-        return change(_existing(await self._store.change_client(client_id, change, event, self._now())))
+        before = _existing(await self._store.change_client(client_id, change, event, self._now()))
+        return change(before)  # the state that the store has written
 
     async def _check_permissions(self, client: Client) -> None:
         scope, audiences = client.scope, client.audiences

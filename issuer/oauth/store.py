@@ -16,7 +16,7 @@ from issuer.db.queries import load_queries
 from issuer.oauth.models import CLIENT_ID, AuthMethod, Client
 from issuer.sessions.store import revoke_sessions_of_client
 from issuer.status_lists.models import StatusListEntry
-from issuer.tokens.additional_claims import NOTHING, ClaimValues, read_claims_column
+from issuer.tokens.additional_claims import NO_CLAIMS, ClaimValues, read_claims_column
 from shared.access_token import REVOCATION_RETENTION_SECONDS
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
@@ -29,7 +29,7 @@ class ClientStore:
         self._database = database
 
     async def find_client(self, client_id: str) -> Client | None:
-        """Return the client with this id, if it can be one: PostgreSQL rejects a NUL, for example."""
+        """Return the client with this id. A malformed id is not looked up: PostgreSQL rejects U+0000, for example."""
         if not CLIENT_ID.fullmatch(client_id):
             return None
         async with self._database.connection() as connection:
@@ -58,7 +58,7 @@ class ClientStore:
     async def revoke_status(
         self, client: Client, status: StatusListEntry, now: datetime, context: RequestContext
     ) -> None:
-        """Set the bit, detach it from the client and record an event, unless the client has another index now."""
+        """Revoke the index, detach it from the client and record an event, unless the client has another one now."""
         async with self._database.connection() as connection:
             await connection.execute(
                 _SQL["revoke-status"],
@@ -130,7 +130,7 @@ class ClientStore:
                 _SQL["find-largest-account"], client.scope.split(), json.dumps(dict(client.claims))
             )
         if row is None:
-            return "", (), NOTHING
+            return "", (), NO_CLAIMS
         return row["scope"], tuple(row["roles"]), read_claims_column(row["claims"])
 
     async def revoke_sessions(

@@ -33,8 +33,8 @@ SET secret_hash = $2, jwks = $3, scope = $4, audiences = $5, disabled_at = $6, c
 WHERE id = $1;
 
 -- name: find-largest-account
--- $1 scope tokens of a client, $2 its claims, which those of the account override. The account whose tokens for this
--- client have the longest scope, roles and claims. A character beyond ASCII takes six or twelve bytes in a token.
+-- $1 scope tokens of a client, $2 its claims, which those of an account override. Returns the account whose tokens for
+-- this client have the longest scope, roles and claims. A character beyond ASCII takes six or twelve bytes in a token.
 SELECT scope, roles, claims FROM users
 ORDER BY
   (SELECT coalesce(sum(length(token) + 1), 0) FROM unnest(string_to_array(scope, ' ')) AS token WHERE token = ANY ($1::text[]))
@@ -53,8 +53,8 @@ VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING;
 
 -- name: assign-status
--- The first of concurrent requests assigns it. A request that authenticated before the last change gets no row: its
--- token would have the old claims.
+-- Of concurrent requests, the first assigns the index. A request that authenticated before the last change gets no row,
+-- since its token would have the old claims.
 UPDATE clients
 SET status_list_id = coalesce(status_list_id, $3), status_idx = coalesce(status_idx, $4)
 WHERE id = $1 AND security_version = $2 AND disabled_at IS NULL

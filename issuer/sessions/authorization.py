@@ -1,8 +1,8 @@
 """The audience and scope of a session's access tokens (RFC 6749 §3.3 and §6, RFC 8707). No I/O.
 
-An access token has one audience. A login may request several: the session may then have tokens for each of them; the
-first token is for the first, and each refresh chooses one. A login that requests a scope or audiences limits its
-session to them. A refresh may narrow the scope of one access token; that of the session does not change.
+An access token has one audience. A login may request several: the session may then have tokens for each of them. The
+first token is for the first audience, and each refresh chooses one. A login that requests a scope or audiences limits
+its session to them. A refresh may narrow the scope of one access token; that of the session does not change.
 
 `rotate-session` in `store.sql` checks the same conditions as `authorize_refresh`, and a test compares the two.
 """
@@ -101,8 +101,8 @@ def authorize_refresh(state: SessionState, request: RefreshRequest) -> tuple[str
     allowed = [name for name in state.audiences or client.audiences if name in client.audiences]
     if not allowed or request.audience not in {None, *allowed}:
         raise InvalidTargetError
-    at_login, now = state.login_scope.split(), client.allowed(state.scope.split())
-    grantable = [token for token in now if token in at_login] if state.scope_limited else now
+    at_login, current = state.login_scope.split(), client.allowed(state.scope.split())
+    grantable = [token for token in current if token in at_login] if state.scope_limited else current
     if request.scope is None:
         return request.audience or allowed[0], " ".join(grantable)
     if not request.scope <= {*at_login, *grantable} or not client.allows(request.scope):

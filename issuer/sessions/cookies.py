@@ -25,7 +25,7 @@ class SessionCookies:
     """The cookies of sessions, and the rule for their use.
 
     Args:
-        origins: of the pages that may use cookies. Without any, cookies are neither set nor read.
+        origins: the origins of pages that may use cookies. Without any, cookies are neither set nor read.
     """
 
     def __init__(self, origins: Collection[str]) -> None:
@@ -55,7 +55,7 @@ class SessionCookies:
         if not values:
             return None
         self._require_same_origin(request)
-        # Two cookies, joined, are a value that is never valid.
+        # Two cookies are joined to a value that is never valid.
         return b", ".join(values).decode("latin-1")
 
     def token_response(self, tokens: TokenPair) -> Response:
@@ -73,13 +73,13 @@ class SessionCookies:
 
     def _require_same_origin(self, request: Request) -> None:
         fields = BrowserFields(request.method.encode(), _field(request, "sec-fetch-site"), _field(request, "origin"))
-        # Pages of another host of the gateway may have the same origin as the issuer there, and are not listed.
+        # If the issuer is served at another host too, pages of that host are of the same origin, but are not listed.
         if not is_same_origin(fields, self._origins) or fields.origin not in {None, *self._origins}:
             raise CrossOriginError
 
 
 def _field(request: Request, name: str) -> bytes | None:
-    """Return a header field; two fields, joined, are a value that is never accepted."""
+    """Return a header field. Two fields are joined to a value that is never accepted."""
     values = request.headers.getlist(name)
     return ", ".join(values).encode("latin-1") if values else None
 

@@ -96,11 +96,11 @@ class SessionState:
     Attributes:
         client: None if it was disabled or deleted.
         login_scope: the scope that the login was granted.
-        scope_limited: whether the login requested it, so that the session never gets more.
+        scope_limited: whether the login requested this scope, so that the session never gets more.
         audiences: those that the login requested; None for all of the client.
         scope: the scope of the account now.
-        retries: how often the previous refresh token was presented again, without parallel requests.
-        retried_in_a_row: how many of the latest refreshes had their token presented again, without a gap.
+        retries: how often the previous refresh token was presented again. Parallel requests do not count.
+        retried_in_a_row: number of refreshes in a row, up to the latest, whose token was presented again.
         rotated_ago: time since the last refresh by the database clock, since the clocks of issuers differ.
         expires_at: the earlier of the idle and the absolute expiry.
     """

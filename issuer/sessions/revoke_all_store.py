@@ -46,10 +46,10 @@ async def count_issued(database: Database) -> Issued:
 async def revoke_all(database: Database) -> Issued:
     """Revoke every session, access token, client token and one-time token that was issued until now.
 
-    Access tokens are revoked first, including those that this database does not know. It can be called again.
+    Access tokens are revoked first, including those that this database does not know. After an error, call it again.
 
     Raises:
-        DatabaseUnavailableError: the database is unavailable; some may have been revoked.
+        DatabaseUnavailableError: the database is unavailable; some of them may be revoked.
     """
     issued, retention = await count_issued(database), timedelta(seconds=REVOCATION_RETENTION_SECONDS)
     async with database.transaction() as connection:

@@ -11,13 +11,13 @@ SELECT (SELECT count(*) FROM sessions WHERE ended_at IS NULL) AS sessions,
 SELECT pg_advisory_xact_lock(1734439781);
 
 -- name: close-lists
--- $1 the maximum lifetime of an access token. Every bit is published as set until then, and no index is leased.
+-- $1 the maximum lifetime of an access token, for which every bit is published as set. No further index is leased.
 UPDATE status_lists
 SET next_idx = size, all_revoked_until = clock_timestamp() + $1::interval;
 
 -- name: skip-list-ids
--- The lost database may have had lists that this one does not have. No new list may get the id of one of them. So
--- verifiers find no list for the tokens that refer to it, and do not accept these tokens.
+-- The lost database may have had lists that this one does not have. No new list may get the id of such a list: so
+-- verifiers find no list for the tokens that refer to it, and reject these tokens.
 SELECT setval(sequence, nextval(sequence) + 999)
 FROM pg_get_serial_sequence('status_lists', 'id') AS sequence;
 

@@ -120,10 +120,10 @@ def _cursor(session: Session) -> str:
 
 
 def _position(cursor: str) -> Position:
-    when, _, session_id = cursor.partition(".")
-    if not _MICROSECONDS.fullmatch(when) or not _ID.fullmatch(session_id):
+    microseconds, _, session_id = cursor.partition(".")
+    if not _MICROSECONDS.fullmatch(microseconds) or not _ID.fullmatch(session_id):
         raise InvalidFieldsError(FieldFault("after", "must be the `next` of an earlier page"))
-    return Position(_EPOCH + timedelta(microseconds=int(when)), UUID(session_id))
+    return Position(_EPOCH + timedelta(microseconds=int(microseconds)), UUID(session_id))
 
 
 def _keeps_current(request: Request) -> bool:
@@ -135,7 +135,7 @@ def _keeps_current(request: Request) -> bool:
 
 
 def _read_id(text: str) -> UUID:
-    """Parse an id in its canonical spelling; any other spelling is not found."""
+    """Parse an id in its canonical spelling. Any other spelling gets 404."""
     if not _ID.fullmatch(text):
         raise NotFoundError
     return UUID(text)

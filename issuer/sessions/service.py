@@ -42,7 +42,7 @@ from issuer.status_lists.models import StatusListEntry
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.models import CounterIncrement
 from issuer.tokens.access_token import AccessTokens
-from issuer.tokens.additional_claims import NOTHING
+from issuer.tokens.additional_claims import NO_CLAIMS
 from issuer.tokens.models import AccessTokenClaims
 from issuer.tokens.refresh_token import RefreshToken, RefreshTokens
 
@@ -131,7 +131,7 @@ class SessionService:
         presented = self.refresh_tokens.read(refresh_token)
         if presented is None:
             raise self._rejection(RefreshOutcome.INVALID)
-        # Check that there are keys before the row changes; otherwise the client would get no new refresh token.
+        # First, since without keys the client would get no new refresh token after the row was changed.
         successor = self.refresh_tokens.write(presented.successor)
         self.access_tokens.require_key()
         state = await self._rotate(presented, request, context)
@@ -146,14 +146,14 @@ class SessionService:
             state.roles,
             status=self.status_lists.reference(state.index),
             session_expires_at=state.expires_at,
-            additional={**(state.client.claims if state.client else NOTHING), **state.claims},
+            additional={**(state.client.claims if state.client else NO_CLAIMS), **state.claims},
         )
         return self._issue(claims, successor, state.expires_at)
 
     async def revoke(
         self, session_id: UUID, user_id: UUID | None, reason: RevocationReason, context: RequestContext
     ) -> bool:
-        """Revoke one session, of this account unless `user_id` is None; return False if there is none to revoke.
+        """Revoke one session, of the account `user_id` if it is given; return False if there is none to revoke.
 
         Raises:
             UnavailableError: the database is unavailable.
@@ -271,7 +271,7 @@ class SessionService:
     async def _rotate(
         self, presented: RefreshToken, request: RefreshRequest, context: RequestContext
     ) -> SessionState:
-        """Rotate, which nearly every refresh may. Otherwise read the row and decide, until no request changes it."""
+        """Rotate, which nearly always succeeds. Else read the row and decide; repeat if the row changed meanwhile."""
         arrived = time.monotonic()
         for _ in range(_ATTEMPTS):
             now = self.now()
@@ -310,7 +310,7 @@ class SessionService:
         """
         match outcome:
             case RefreshOutcome.ROTATE:
-                return False
+                return False  # the row has changed since `rotate` did nothing
             case RefreshOutcome.PARALLEL:
                 return True
             case RefreshOutcome.RETRY:

@@ -70,7 +70,7 @@ async def revoke_session(
     reason: RevocationReason,
     context: RequestContext,
 ) -> bool:
-    """Revoke one session, of this account unless `user_id` is None; return False if there is none to revoke."""
+    """Revoke one session, of the account `user_id` if it is given; return False if there is none to revoke."""
     revoked = await connection.fetchval(
         _SQL["revoke-session"],
         session_id,
@@ -86,7 +86,7 @@ async def revoke_session(
 async def revoke_sessions_of_client(
     database: Database, client_id: str, now: datetime, reason: RevocationReason, context: RequestContext
 ) -> None:
-    """Revoke the sessions of a disabled client in batches. It can be called again."""
+    """Revoke the sessions of a disabled client in batches. After an error, call it again."""
     revoked = _BATCH
     while revoked:
         async with database.connection() as connection:
@@ -167,9 +167,9 @@ class SessionStore:
     async def rotate(
         self, presented: RefreshToken, request: RefreshRequest, now: datetime, idle_expires_at: datetime
     ) -> SessionState | None:
-        """Advance to the next generation.
+        """Advance the session to the next generation and return it.
 
-        Return None, unchanged, unless `evaluate_refresh` would return ROTATE and `authorize_refresh` would succeed.
+        Do nothing and return None unless `evaluate_refresh` returns ROTATE and `authorize_refresh` raises no error.
         """
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
@@ -231,7 +231,7 @@ class SessionStore:
     async def revoke(
         self, session_id: UUID, user_id: UUID | None, now: datetime, reason: RevocationReason, context: RequestContext
     ) -> bool:
-        """Revoke one session, of this account unless `user_id` is None; return False if there is none to revoke."""
+        """Revoke one session, of the account `user_id` if it is given; return False if there is none to revoke."""
         async with self._database.connection() as connection:
             return await revoke_session(connection, session_id, user_id, now, reason, context)
 

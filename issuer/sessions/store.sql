@@ -56,8 +56,9 @@ RETURNING coalesce((detail ->> 'sessions')::int, 1) AS sessions;
 -- locked in the order counters, users, chain of events, as in `count-failed-login`.
 -- FOR SHARE waits for a concurrent disabling or password change, and makes a later one wait: either it sees this
 -- session, or this login sees that the account has changed. Without the lock, 370 of 400 concurrent logins got a
--- session nevertheless. FOR KEY SHARE, which the foreign key takes, does not conflict and would not be enough. It is
--- enough for the client, whose changes lock it FOR UPDATE. The client is locked before the account.
+-- session nevertheless. FOR KEY SHARE, which the foreign key takes, does not conflict and would not be enough. For the
+-- client's row it is enough, since changes of a client lock that row FOR UPDATE. The client is locked before the account.
+-- The condition on `counted` is always true: it makes PostgreSQL lock the counters before the account.
 WITH decision AS MATERIALIZED (
   SELECT EXISTS (
     SELECT FROM rate_limit_counters JOIN unnest($16::bytea[], $17::integer[]) AS given (key, free) USING (key)
@@ -105,9 +106,9 @@ SELECT limited, client_known, too_many FROM decision CROSS JOIN known LEFT JOIN 
 -- name: rotate-session
 -- $1 session, $2 generation presented, $3 client or null for that of the session, $4 now, $5 idle expiry, $6 requested
 -- scope tokens or null, $7 requested audience or null, $8 audience of the default client.
--- The hot path: a compare and swap of columns that no index has, so the update is HOT. The conditions are those
+-- A compare and swap of columns that no index has, so that PostgreSQL changes no index (HOT). The conditions are those
 -- under which `evaluate_refresh` returns ROTATE and `authorize_refresh` raises no error, so that a request with an
--- invalid scope or audience does not use up the token; concurrent statements wait for the row and check again.
+-- invalid scope or audience does not use up the token. Concurrent statements wait for the row and check again.
 -- rotated_at is set by the database's clock, which find-session uses too, since the clocks of issuers differ.
 UPDATE sessions s
 SET generation = s.generation + 1, rotated_at = clock_timestamp(), idle_expires_at = least($5, s.expires_at),

@@ -59,7 +59,7 @@ class StatusIndexAllocator:
         return status_reference(self._issuer, index.list_id, index.idx)
 
     def revoked(self) -> None:
-        """Publish now that this process has set a bit, instead of at the next poll."""
+        """Publish at once instead of at the next poll, since this process has set a bit."""
         self._publisher.notify()
 
     def _begin_leasing(self) -> asyncio.Task[None]:

@@ -23,7 +23,7 @@ class StatusListSnapshot:
     Attributes:
         list_id: the id in its URI.
         size: the number of bits.
-        fingerprint: a hash of the bits that are set one by one.
+        fingerprint: a hash of the bits that are set, regardless of `all_revoked`.
         all_revoked: whether every bit counts as set.
         read_at: when it was read, by the clock of the database.
     """

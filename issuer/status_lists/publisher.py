@@ -85,7 +85,7 @@ class StatusListPublisher:
         return published is not None and published.state.all_revoked
 
     def notify(self) -> None:
-        """Refresh now: a bit was set."""
+        """Refresh the lists at once, since a bit was set."""
         self._notified.set()
 
     async def run(self) -> None:
@@ -120,6 +120,7 @@ class StatusListPublisher:
             if not _is_stale(previous, state, key):
                 continue
             if previous is not None and int(state.read_at.timestamp()) == previous.read_in:
+                # Until just after the next second of the clock begins.
                 postponed = 1.001 - state.read_at.microsecond / 1_000_000
                 continue
             lists[state.list_id] = await self._build(state, key, previous)

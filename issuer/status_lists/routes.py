@@ -22,8 +22,8 @@ _ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 class StatusListRoutes:
     """The status list endpoints."""
 
-    def __init__(self, published: StatusListPublisher) -> None:
-        self._published = published
+    def __init__(self, publisher: StatusListPublisher) -> None:
+        self._publisher = publisher
 
     def routes(self) -> list[Route]:
         """Return the routes of the application."""
@@ -34,13 +34,13 @@ class StatusListRoutes:
 
     async def aggregation(self, request: Request) -> Response:
         """Respond 200 with the URIs of all lists (draft-ietf-oauth-status-list-20 §9.3)."""
-        document = json.dumps({"status_lists": self._published.uris()}).encode()
+        document = json.dumps({"status_lists": self._publisher.uris()}).encode()
         return cacheable_response(request, document, "application/json", _MAX_AGE_SECONDS)
 
     async def status_list(self, request: Request) -> Response:
         """Respond 200 with one signed list (§8.1)."""
         text = request.path_params["id"]
-        token = self._published.token(int(text)) if _ID.fullmatch(text) else None
+        token = self._publisher.token(int(text)) if _ID.fullmatch(text) else None
         if token is None:
             raise NotFoundError
         return cacheable_response(request, token, STATUS_LIST_MEDIA_TYPE, _MAX_AGE_SECONDS)

@@ -36,7 +36,7 @@ class StatusListStore:
         return None
 
     async def extend(self) -> None:
-        """Add a list if in all lists less than a quarter of the indices is free. Concurrent calls add one list."""
+        """Add a list if no list has a quarter of its indices free. Concurrent calls add one list only."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock-extension"])
             await connection.execute(_SQL["extend"], LIST_BITS, _QUARTER)

@@ -31,15 +31,15 @@ def client_ip(peer: str | None, forwarded: Sequence[str], trusted_proxy_hops: in
 
 
 @lru_cache(maxsize=4096)
-def network_of(address: str) -> str:
+def network_of(ip: str) -> str:
     """Return the first IP of a client's network, which is an IPv4 address or an IPv6 /64.
 
     Cached, since a login needs it three times.
 
     Args:
-        address: as `client_ip` returns it.
+        ip: as `client_ip` returns it.
     """
-    found = ip_address(address)
+    found = ip_address(ip)
     if isinstance(found, IPv4Address):
         return str(found)
     return str(IPv6Network((int(found), _IPV6_PREFIX), strict=False).network_address)
@@ -55,7 +55,7 @@ def _parse(text: str) -> str | None:
         host, colon, port = text.partition(":") if text.count(":") == 1 else (text, "", "")
         well_formed = not colon or _is_port(f":{port}")
     try:
-        return str(_plain(ip_address(host))) if well_formed else None
+        return str(_canonical(ip_address(host))) if well_formed else None
     except ValueError:
         return None
 
@@ -65,8 +65,8 @@ def _is_port(text: str) -> bool:
     return text.startswith(":") and digits.isascii() and digits.isdecimal() and len(digits) <= len("65535")
 
 
-def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Map `::ffff:192.0.2.1` to 192.0.2.1, and drop a zone (`fe80::1%eth0`), which names our interface."""
-    if isinstance(address, IPv4Address):
-        return address
-    return address.ipv4_mapped or IPv6Address(int(address))
+def _canonical(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Map `::ffff:192.0.2.1` to 192.0.2.1, and drop a zone (`fe80::1%eth0`), which names a local interface."""
+    if isinstance(ip, IPv4Address):
+        return ip
+    return ip.ipv4_mapped or IPv6Address(int(ip))

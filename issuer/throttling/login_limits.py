@@ -2,8 +2,8 @@
 
 Failed logins are counted. A login that shows a live session of its own account is *proven* and is limited only by
 that session and by the account's counter `all_sessions`. Every other login is limited by the account, the client's
-network and the pair of them. After the free failures of a counter each further attempt must wait, twice as long each
-time. Nothing else that a client shows, and no earlier behaviour of the account, changes the rule. No I/O, no clock.
+network and the pair of them. After the free failures of a counter each further attempt must wait, each time twice as
+long. Nothing else that a client shows, and no earlier behaviour of the account, changes the rule. No I/O, no clock.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ def delay(count: int, free: int) -> timedelta:
 
 
 def _wait(counter: Counter | None, free: int, now: datetime) -> timedelta:
-    """Return zero for a free attempt. `last_at` may be slightly later than `now`: another issuer's clock."""
+    """Return how long an attempt must wait. `last_at` may be later than `now`: another issuer's clock wrote it."""
     if counter is None or counter.count < free:
         return timedelta()
     until = min(counter.last_at + delay(counter.count, free), counter.expires_at)

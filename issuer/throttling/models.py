@@ -18,7 +18,7 @@ class LimitedAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CounterIncrement:
-    """One more failure for a counter, rejected during the delay that follows the free failures.
+    """One more failure for a counter. After the free failures, it is not counted during a delay.
 
     Attributes:
         key: of the counter, 16 bytes.

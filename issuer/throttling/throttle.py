@@ -40,9 +40,9 @@ class Throttle:
     """The rejection of attempts and requests beyond their rate limits.
 
     Args:
-        secret: returns the newest MAC secret.
-        failures: failed logins of a network per hour before delays start.
-        requests: requests of a network for each action per ten minutes.
+        secret: returns the current MAC secret.
+        failures: failed logins of one network in an hour before delays start.
+        requests: requests of one network for each action in ten minutes.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class Throttle:
         return LoginAttempt(email_key, keys, shown)
 
     def decide(self, history: LoginHistory) -> LoginDecision:
-        """Return the counters that limit an attempt, if it need not wait.
+        """Return the counters that limit an attempt, unless it must wait.
 
         Raises:
-            TooManyAttemptsError: too many attempts have failed; has the time until a retry.
+            TooManyAttemptsError: too many attempts have failed. The error has the time until a retry.
         """
         decision = decide(history, self._limits, self._now())
         if decision.wait:

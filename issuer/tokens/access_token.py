@@ -73,13 +73,13 @@ class AccessTokens:
         if claims.session_expires_at is not None:
             lifetime = max(1, min(lifetime, int((claims.session_expires_at - self._now()).total_seconds())))
         key = self._key_watcher.signing
-        # On the event loop: signing takes a quarter of a millisecond, and a thread would cost about as much.
         if claims.additional:
             claims = replace(claims, additional=self._profile.claim_types.select(claims.additional))
         payload = token_payload(claims, self._profile.issuer, int(self._now().timestamp()), lifetime, self._new_id())
+        # On the event loop: signing takes a quarter of a millisecond, and a thread would cost about as much.
         token = jwt.encode(payload, key.private, ALGORITHM, token_header(key.kid))
         if len(token) > self._profile.max_bytes:
-            # After scope and roles were set, the settings were changed: a smaller budget, a longer URL or audience.
+            # The settings were changed after scope and roles were set: a smaller budget, a longer URL or audience.
             _log.warning("access_token_over_budget", subject=claims.subject, bytes=len(token))
         return SignedAccessToken(token, lifetime, claims.scope)
 
@@ -120,7 +120,7 @@ class AccessTokens:
         return _verified(claims, self._profile.claim_types.select(members))
 
     def _is_minted_here(self, members: JsonObject, claims: Claims) -> bool:
-        """Check the claims that this issuer always sets, and the time, without leeway: it is by the same clock."""
+        """Check the claims that this issuer always sets, and the times. No leeway, since issuers set these times."""
         now = self._now().timestamp()
         return (
             claims.issuer == self._profile.issuer

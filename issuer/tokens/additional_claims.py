@@ -95,10 +95,10 @@ class ClaimTypes:
         return cls(types)
 
     def check(self, values: Mapping[str, Any]) -> None:
-        """Check that every claim is listed, and every value of its type.
+        """Check that every claim is listed, and that every value has the type of its claim.
 
         Raises:
-            ClaimError: one is not.
+            ClaimError: a check failed.
         """
         for name, value in values.items():
             if name not in self.types:
@@ -125,9 +125,9 @@ class ClaimTypes:
         return values
 
     def select(self, values: ClaimValues) -> ClaimValues:
-        """Return those that a token may have: names and types may have been changed since the values were set."""
+        """Return the values that a token may have. Names and types may have changed since the values were set."""
         if not values or not self.types:
-            return NOTHING
+            return NO_CLAIMS
         return {
             name: value
             for name, value in values.items()
@@ -151,8 +151,8 @@ class ClaimTypes:
                 return texts[0]
 
 
-NO_CLAIMS: Final = ClaimTypes()
-NOTHING: Final[ClaimValues] = {}
+NO_CLAIM_TYPES: Final = ClaimTypes()
+NO_CLAIMS: Final[ClaimValues] = {}
 
 
 def read_claims_column(text: str) -> ClaimValues:

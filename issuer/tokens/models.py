@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from issuer.tokens.additional_claims import NO_CLAIMS, ClaimTypes, ClaimValues
+from issuer.tokens.additional_claims import NO_CLAIM_TYPES, ClaimTypes, ClaimValues
 from shared.claims import StatusReference
 
 FIRST_PARTY_CLIENT: Final = "first-party"
@@ -32,7 +32,7 @@ class TokenProfile:
     audience: str
     lifetime_seconds: int = 600
     max_bytes: int = DEFAULT_MAX_BYTES
-    claim_types: ClaimTypes = NO_CLAIMS
+    claim_types: ClaimTypes = NO_CLAIM_TYPES
 
 
 @dataclass(frozen=True, slots=True)

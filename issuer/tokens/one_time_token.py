@@ -35,7 +35,6 @@ LIFETIMES: Final = {
 }
 """Counted from sending, so that time in the outbox does not shorten them."""
 
-
 MAX_VALID: Final = 3
 """Valid tokens of one purpose per account, so that the user may use any of the latest emails."""
 

@@ -6,7 +6,7 @@ copy of the database forges no token, and a token needs no row.
     gpr_ + base64url(version 1 | session id 16 | generation 8 | name of the MAC secret 4 | HMAC-SHA256, 25 of 32)
 
 54 bytes fill 72 characters with no unused bit, so each token has exactly one spelling. Writing is deterministic:
-the successor of a token is always the same. Pure; `sessions` decides whether a token is still valid.
+the successor of a token is always the same. Pure: `sessions` decides whether a token is still valid.
 """
 
 import hashlib
@@ -48,14 +48,14 @@ class RefreshTokens:
     """A codec of refresh tokens.
 
     Args:
-        secrets: returns the current MAC secrets, newest first. The newest signs; all of them verify.
+        secrets: returns all MAC secrets, the current one first. The first signs; all of them verify.
     """
 
     def __init__(self, secrets: Callable[[], Sequence[MacSecret]]) -> None:
         self._secrets = secrets
 
     def write(self, token: RefreshToken) -> str:
-        """Encode `token` with a MAC under the newest secret.
+        """Encode `token` with a MAC under the current secret.
 
         Raises:
             NoSigningKeyError: there is no MAC secret.
@@ -71,7 +71,7 @@ class RefreshTokens:
         """Decode any text; return None unless it has a MAC under one of our secrets.
 
         Raises:
-            NoSigningKeyError: there is no MAC secret. An error and not None, since clients discard invalid tokens.
+            NoSigningKeyError: there is no MAC secret. Not None, because a client would discard an invalid token.
         """
         secrets = self._secrets()
         if not secrets:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from issuer.tokens.access_token import token_header, token_payload
-from issuer.tokens.additional_claims import NOTHING, ClaimValues
+from issuer.tokens.additional_claims import NO_CLAIMS, ClaimValues
 from issuer.tokens.models import (
     DEFAULT_MAX_BYTES,
     DEFAULT_SCOPE,
@@ -54,7 +54,7 @@ class TokenBudget:
         self,
         scope: str = DEFAULT_SCOPE,
         roles: Sequence[str] = (),
-        claims: ClaimValues = NOTHING,
+        claims: ClaimValues = NO_CLAIMS,
         clients: Iterable[PublicClient] = (),
     ) -> str | None:
         """Return why an account must not have `scope`, `roles` and `claims`; None if it may.
@@ -67,7 +67,7 @@ class TokenBudget:
         return None
 
     def client_fault(
-        self, client: PublicClient, scope: str, roles: Sequence[str], claims: ClaimValues = NOTHING
+        self, client: PublicClient, scope: str, roles: Sequence[str], claims: ClaimValues = NO_CLAIMS
     ) -> str | None:
         """Return why `client` must not have tokens of an account with these values; None if it may."""
         narrowed = " ".join(client.allowed(scope.split()))
@@ -101,7 +101,7 @@ class TokenBudget:
         )
 
     def size(self, claims: AccessTokenClaims) -> int:
-        """Return the bytes of the longest token with `claims`: with the highest times and status list index.
+        """Return the size in bytes of the longest token with `claims`: with the highest times and status list index.
 
         The signature is that of a key of `MIN_KEY_BITS`, as the issuer creates them.
         """

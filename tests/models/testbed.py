@@ -356,7 +356,7 @@ class Testbed:
         for issuer in self.issuers:
             issuer.rotation.run_once()
             issuer.parts.key_watcher.refresh()
-            await issuer.parts.published.refresh()
+            await issuer.parts.status_list_publisher.refresh()
         await self.issuers[0].outbox.deliver_due()
         mails = self._collect(self.issuers[0])
         # The verifier reaches one issuer or the other, as behind a load balancer.
@@ -369,7 +369,7 @@ class Testbed:
         await issuer.close()
         place = self.issuers.index(issuer)
         self.issuers[place] = Issuer(issuer.name, self.clock, self._settings, self._ids)
-        await self.issuers[place].parts.published.refresh()
+        await self.issuers[place].parts.status_list_publisher.refresh()
 
     async def revoke_everything(self) -> None:
         """Run `sessions revoke-all --yes`."""
