@@ -51,11 +51,11 @@ class MacSecret:
     """One secret and its id. Its repr shows only the id.
 
     Attributes:
-        id: 8 hexadecimal characters; no secret.
+        id: 8 hexadecimal characters; not secret.
         value: 32 random bytes, from which each use derives a key of its own.
-        refresh_token_key: the key of refresh tokens. It is derived once, when the key set is loaded, as the others
-            are: every refresh needs it twice.
-        counter_key: the key of rate-limit counters.
+        refresh_token_key: the key of refresh tokens. Derived when the key set is loaded, since each refresh needs it
+            twice.
+        counter_key: the key of rate-limit counters, derived at the same time.
     """
 
     id: str

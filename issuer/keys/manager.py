@@ -1,4 +1,4 @@
-"""Operations on the key directory. A lock admits one writer at a time, which reads the records and changes them."""
+"""Operations on the key directory. A writer holds a lock while it reads the records and changes them."""
 
 import os
 import re
@@ -41,7 +41,7 @@ _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class KeyManager:
-    """The key directory and the operations on it, which raise KeyStoreError if it cannot be used.
+    """The key directory and the operations on it. Each raises KeyStoreError if the directory cannot be used.
 
     Args:
         path: created by `generate` if it does not exist.
@@ -67,7 +67,7 @@ class KeyManager:
         """Return whether this process may write to the directory.
 
         Raises:
-            KeyStoreError: the directory has no keys. That is an error, whether or not it is writable.
+            KeyStoreError: the directory has no keys, whether or not it is writable.
         """
         self._read_keys()
         folders = (key_records_file(self.path).parent, public_file(self.path).parent)
@@ -133,7 +133,7 @@ class KeyManager:
                 transitions = transitions_between(records, self._store_new(records, after))
             else:
                 transitions = self._store(records, after)
-            # Also after a crash between the removal of the record and of the file.
+            # Here too, since a crash may have removed the record and not the file.
             delete(private_file(self.path, name))
             return transitions
 
@@ -141,7 +141,7 @@ class KeyManager:
         """Perform the transitions that are due. Safe at any time and from any number of processes at once.
 
         Args:
-            wait: for other writers; otherwise return if there is one.
+            wait: wait for other writers. If False, return at once if another writer holds the lock.
 
         Raises:
             KeyStoreError: there are no keys.
@@ -207,8 +207,8 @@ class KeyManager:
             raise KeyStoreError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def _store_new(self, before: KeyRecords, remaining: KeyRecords) -> KeyRecords:
-        """Create a key, and replace the records `before` by those that remain and the new one. Return these."""
-        # Before reading the clock: the age of a key starts when it is published.
+        """Create a key. Replace the records `before` by `remaining` and the new one, and return the result."""
+        # Before the clock is read: creation takes time, and the age of a key starts when the key is published.
         private = new_private()
         after = add_key(remaining, private.public_key(), self.now())
         store_key_records(self.path, before, after, self.passphrase, private)

@@ -100,7 +100,7 @@ class _Entry(BaseModel):
     public: dict[str, str]
 
     def record(self) -> KeyRecord:
-        """Return the record, after checking that `kid` is that of the key, and `state` that of the times."""
+        """Return the record. Check that `kid` is the thumbprint of the key, and `state` the state of the times."""
         key = parse_key(self.public)
         if not thumbprint(key.rsa) == key.kid == self.kid:
             raise ValueError("kid is not the thumbprint")

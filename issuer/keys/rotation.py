@@ -1,8 +1,8 @@
 """Rotation: `next`, then `current`, then `retired`, then removed. Pure functions of records and time.
 
-Signing keys and MAC secrets are rotated alike. Rotation causes outages in two ways: signing with a key that verifiers
-have not fetched, and removing a key whose tokens have not expired. The delays that prevent them are computed here for
-keys, and by `is_secret_due` for secrets.
+Signing keys and MAC secrets are rotated alike. Valid tokens are rejected if a key signs before verifiers have fetched
+it, or is removed before its tokens have expired. The delays that prevent both are computed here for keys, and by
+`is_secret_due` for secrets.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ VERIFIER_RETRY: Final = timedelta(seconds=40)
 """A verifier's fetch may fail after 5 s; it retries within 30 s, and that fetch may take 5 s."""
 
 CLOCK_SKEW: Final = timedelta(seconds=60)
-"""Between machines that share the key directory. Covers the second within which issuers reload a change."""
+"""Between machines that share the key directory. Includes the second within which issuers reload a change."""
 
 MAX_TOKEN_LIFETIME: Final = timedelta(seconds=REVOCATION_RETENTION_SECONDS)
 """The longest that a token is accepted, a verifier's leeway included."""
@@ -87,7 +87,7 @@ class RotationPolicy:
 
 
 def add_key(records: KeyRecords, public: RSAPublicKey, now: datetime) -> KeyRecords:
-    """Add a key: as current if there is none, since then no verifier holds another key set; else as next."""
+    """Add a key: as next, or as current if no key is current, since without one no token can be signed."""
     activated_at = None if in_state(records, KeyState.CURRENT) else now
     return (*records, KeyRecord(thumbprint(public), public, created_at=now, activated_at=activated_at))
 

@@ -28,7 +28,7 @@ class RotationTask:
         self._fault = ""
 
     async def run(self) -> None:
-        """Run until cancelled. The first run waits: after a downtime, verifiers must first fetch the key set."""
+        """Run until cancelled. Wait at first: after a downtime, verifiers must fetch the key set first."""
         while True:
             await asyncio.sleep(await asyncio.to_thread(self.pause))
             await asyncio.to_thread(self.run_once)
@@ -41,7 +41,7 @@ class RotationTask:
             return _INTERVAL_SECONDS
         now = self._manager.now()
         remaining = [(due_at - now).total_seconds() for due_at in due_times if due_at is not None]
-        # Without what is due already, which the last run has tried.
+        # Transitions that are due already are left out, since the last run has tried them.
         return min([_INTERVAL_SECONDS, *(seconds for seconds in remaining if seconds > 0)])
 
     def run_once(self) -> None:

@@ -53,7 +53,7 @@ class KeySet:
         keys: all key records; every one of them is published.
         signing: the current private key; None if there is none.
         jwks: the public key set as a document (RFC 7517).
-        mac_secrets: all verify tokens, the first signs new ones; at least one if there is a key.
+        mac_secrets: all of them verify tokens, and the first, the current one, signs. At least one if there is a key.
         plain: names of the private files that are not encrypted.
     """
 

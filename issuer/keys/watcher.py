@@ -1,4 +1,4 @@
-"""The key set of a running issuer, reloaded when the key directory changes. An invalid or empty one is never used."""
+"""The key set of a running issuer, reloaded when its directory changes. An invalid one never replaces a valid one."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ class KeyWatcher:
 
     Args:
         folder: the key directory, with `private/` and `public/`.
-        metrics: show number, state and age of the keys.
+        metrics: record number and state of the keys, and when the current one began to sign.
         passphrase: opens private files.
         monotonic: clock in seconds, for repeating the log line of a fault.
 
@@ -82,7 +82,7 @@ class KeyWatcher:
         """Reload on change, until cancelled."""
         while True:
             await asyncio.sleep(_POLL_SECONDS)
-            # In a thread, since disks may be slow, and scrypt is.
+            # In a thread, since disks may be slow, and scrypt always is.
             await asyncio.to_thread(self.refresh)
 
     def refresh(self) -> None:
@@ -129,7 +129,7 @@ class KeyWatcher:
         self._fault = fault
 
     def _read_stamp(self) -> _Stamp:
-        """Return a stamp that changes with every file and its mode."""
+        """Return a value that changes whenever a file of the directory, or its mode, is changed."""
         try:
             names = [*key_records_file(self._folder).parent.glob("[!.]*"), public_file(self._folder)]
             return frozenset(_stamp(path) for path in names if path.exists())

@@ -6,8 +6,8 @@
     4. the key set without the removed keys
     5. the deletion of removed private keys
 
-So no key signs before it is published. After a crash, the key set may have one key too many, which the next writer
-removes, or there may be a private key without a record, which is never used.
+So no key signs before it is published. A crash may leave a published key without a record, which the next writer
+removes, or a private key without a record, which is never used.
 """
 
 from collections.abc import Iterable
@@ -90,7 +90,7 @@ def store_mac_secrets(folder: Path, records: MacSecretRecords, passphrase: bytes
 
 
 def rewrap_key(folder: Path, key: KeyRecord, old: bytes | None, new: bytes | None) -> bool:
-    """Encrypt a private key with the new passphrase, or decrypt it if that is None. Return whether it was necessary.
+    """Encrypt a private key with the passphrase `new`, or decrypt it if that is None. Return whether it was changed.
 
     Raises:
         KeyStoreError: neither passphrase opens it.
@@ -111,7 +111,7 @@ def rewrap_key(folder: Path, key: KeyRecord, old: bytes | None, new: bytes | Non
 
 
 def rewrap_secrets(folder: Path, old: bytes | None, new: bytes | None) -> tuple[str, ...]:
-    """Encrypt the MAC secrets with the new passphrase, or decrypt them if that is None. Return the changed ids.
+    """Encrypt the MAC secrets with the passphrase `new`, or decrypt them if that is None. Return the changed ids.
 
     Raises:
         KeyStoreError: neither passphrase opens them.

@@ -1,6 +1,6 @@
-"""Limits on mail to one recipient, which any client can request. The counters are in PostgreSQL. ADR 0091.
+"""Limits on the mail to one recipient, since any client can request mail. The counters are in PostgreSQL. ADR 0091.
 
-Only mails that are sent are counted. If all requests counted, an attacker could delay the next mail without end.
+Only mails that are queued are counted. If all requests counted, an attacker could delay the next mail without end.
 """
 
 import hmac
@@ -18,8 +18,8 @@ WAITS: Final = tuple(min(_FIRST_WAIT * 2**number, _LONGEST_WAIT) for number in r
 """Waits after the first mail, after the second, and so on; the last one repeats."""
 
 QUIET: Final = timedelta(days=7)
-"""Time without a mail after which the waits start again with the first. An attacker gains little by such a pause:
-seven days at the longest wait are seven mails, and a new series starts with twelve."""
+"""Time without a mail after which the waits start again. An attacker gains little by such a pause: at the longest
+wait, seven days allow seven mails, and after a pause twelve mails are allowed in a day and a half."""
 
 NOTICE: Final = "password_changed"
 """Notices are limited too: where emails need not be verified, an attacker can register an account with the email of
@@ -32,7 +32,7 @@ _KEY_BYTES: Final = 16
 class RecipientKeys:
     """The keys of recipients' counters: keyed hashes, so that the database holds no email addresses of former users.
 
-    They depend on the email and not on the account, so that registering a deleted account again starts no new series.
+    They depend on the email and not on the account: to register a deleted account again resets no counter.
 
     Args:
         secret: returns the current MAC secret, which is not in the database.

@@ -1,8 +1,8 @@
 """The outbox: sends queued mail, retries failures, and abandons a mail after a day or a permanent rejection.
 
-A request queues a mail in the transaction of the change that it reports. This loop runs in every issuer. A token is
-created when its mail is sent, so the database holds no secret; if sending fails, the token is deleted. After a crash
-between sending and removing a mail, it is sent twice, but never lost.
+A mail about a change is queued in the transaction of that change. This loop runs in every issuer. A token is created
+when its mail is sent, so the database holds no secret; if sending fails, the token is deleted. After a crash between
+sending a mail and removing it from the outbox, the mail is sent twice, but never lost.
 """
 
 import asyncio
@@ -104,7 +104,7 @@ class Outbox:
         try:
             outcome = await self._send(mail, token)
         except DeliveryError as error:
-            # Otherwise three failed attempts would displace the tokens of mails that were delivered.
+            # Without this, three failed attempts would displace the tokens of mails that were delivered.
             if token is not None:
                 await self._store.discard_token(token.token_hash)
             await self._failed(mail, error)
@@ -113,7 +113,7 @@ class Outbox:
         self._metrics.mails.labels(mail.template, outcome).inc()
 
     async def _send(self, mail: QueuedMail, token: OneTimeToken | None) -> str:
-        """Compose and send the mail; return the outcome.
+        """Compose and send the mail; return `sent`, or `dropped` if the account needs no token any more.
 
         Raises:
             DeliveryError: it was not sent.
@@ -126,7 +126,7 @@ class Outbox:
                 mail.template, recipient, token.text if token else "", self._now(), uuid4()
             )
         except ValueError as error:
-            # The stored email address cannot be a recipient, and never will be.
+            # The stored email address cannot be a recipient. It never changes, so the failure is final.
             raise DeliveryError(type(error).__name__, is_final=True) from None
         await self._transport.send(message)
         _log.info("mail_sent", template=mail.template, account=str(mail.user_id))

@@ -35,9 +35,9 @@ class MailTemplate:
     """The text of one mail.
 
     Attributes:
-        subject: with `{service}`.
+        subject: the subject, with `{service}`.
         text: the body, with `{service}`, and `{use}`, `{lifetime}` and `{token}` if it has a token.
-        purpose: of its token, if any.
+        purpose: the purpose of its token; None if it has no token.
         page: the path of the page that uses the token, after the prefix of links.
     """
 

@@ -1,7 +1,7 @@
 """Mail transports: SMTP, or files in a folder. They do not depend on accounts, tokens or retries.
 
 `smtps://` uses TLS from the first byte, `smtp://` requires STARTTLS before anything else is sent, and `smtp+plain://`
-uses no TLS, for a relay on the same private network. None falls back to a weaker one.
+uses no TLS, for a relay on the same private network. No scheme falls back to a weaker one.
 """
 
 import asyncio
@@ -38,9 +38,9 @@ class DeliveryError(Exception):
     """A mail that was not sent.
 
     Attributes:
-        kind: the type of the failure; never the server's text, which can quote addresses.
+        kind: the type of the failure; never the server's text, which can quote email addresses.
         code: the reply code of the mail server (RFC 5321 §4.2.3), if there was a reply.
-        is_final: the mail server rejects this mail permanently (5yz): it would reject it again.
+        is_final: every further attempt would fail, such as after a permanent rejection by the mail server (5yz).
     """
 
     def __init__(self, kind: str, code: int | None = None, *, is_final: bool = False) -> None:
@@ -65,7 +65,7 @@ class MailTransport:
         """Send `message`.
 
         Raises:
-            DeliveryError: it was not accepted, or perhaps not.
+            DeliveryError: it was not accepted, or it is unknown whether it was.
         """
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._threads, _translating_errors, partial(self._deliver, message))

@@ -6,7 +6,7 @@
     $scrypt$ln=16,r=8,p=1$<salt>$<digest>           N up to 2^17, r up to 16, p up to 4
 
 A stored hash states its own cost, so every parameter has a bound: one malicious row must not exhaust the machine.
-Hashes are computed as by the other system, byte for byte. ADR 0048.
+A hash is computed exactly as the other system does. ADR 0048.
 """
 
 import binascii
@@ -49,7 +49,7 @@ class UnusableHashError(ValueError):
 
 
 ForeignHash = Callable[[bytes], bool]
-"""A parsed hash: returns whether a secret was hashed. Its repr shows nothing of the hash."""
+"""A parsed hash: a function that returns whether a secret matches. Its repr shows nothing of the hash."""
 
 
 def read_foreign_hash(text: str) -> ForeignHash:
@@ -73,13 +73,13 @@ def read_foreign_hash(text: str) -> ForeignHash:
 
 def _bcrypt(encoded: bytes, cost: int) -> ForeignHash:
     """Return a bcrypt hash, which covers the first 72 bytes of a password."""
-    _check(_MIN_BCRYPT_COST <= cost <= _MAX_BCRYPT_COST)
+    _require(_MIN_BCRYPT_COST <= cost <= _MAX_BCRYPT_COST)
     return lambda secret: bcrypt.checkpw(secret[:_BCRYPT_READS_BYTES], encoded)
 
 
 def _pbkdf2(algorithm: str, iterations: int, salt: bytes, digest: bytes) -> ForeignHash:
     """Return a PBKDF2 hash (RFC 8018 §5.2)."""
-    _check(iterations <= _MAX_PBKDF2_ITERATIONS and len(salt) <= _MAX_SALT_BYTES and len(digest) in _DIGEST_BYTES)
+    _require(iterations <= _MAX_PBKDF2_ITERATIONS and len(salt) <= _MAX_SALT_BYTES and len(digest) in _DIGEST_BYTES)
 
     def matches(secret: bytes) -> bool:
         found = hashlib.pbkdf2_hmac(algorithm, secret, salt, iterations, len(digest))
@@ -91,8 +91,8 @@ def _pbkdf2(algorithm: str, iterations: int, salt: bytes, digest: bytes) -> Fore
 def _scrypt(log_n: int, r: int, p: int, salt: bytes, digest: bytes) -> ForeignHash:
     """Return a scrypt hash (RFC 7914)."""
     # RFC 7914 §2: N is less than 2^(128 * r / 8).
-    _check(log_n <= min(_MAX_SCRYPT_LOG_N, 16 * r - 1) and r <= _MAX_SCRYPT_R and p <= _MAX_SCRYPT_P)
-    _check(len(salt) <= _MAX_SALT_BYTES and len(digest) in _DIGEST_BYTES)
+    _require(log_n <= min(_MAX_SCRYPT_LOG_N, 16 * r - 1) and r <= _MAX_SCRYPT_R and p <= _MAX_SCRYPT_P)
+    _require(len(salt) <= _MAX_SALT_BYTES and len(digest) in _DIGEST_BYTES)
     n = 1 << log_n
     memory = 128 * r * (n + p + 2)
 
@@ -103,7 +103,7 @@ def _scrypt(log_n: int, r: int, p: int, salt: bytes, digest: bytes) -> ForeignHa
     return matches
 
 
-def _check(within: bool) -> None:  # noqa: FBT001 - the callers pass a comparison
+def _require(within: bool) -> None:  # noqa: FBT001 - the callers pass a comparison
     if not within:
         raise UnusableHashError("is beyond the bounds of what is computed")
 

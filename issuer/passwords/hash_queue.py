@@ -1,6 +1,6 @@
 """Password hashing in threads: as many as CPUs, with a bounded and fair queue. ADR 0047, ADR 0083.
 
-Hashing is memory-hard: more threads than CPUs are slower, not faster (argon2id 19456/2/1 on two CPUs: 60 hashes/s
+Hashing is memory-hard: more threads than CPUs make it slower (argon2id 19456/2/1 on two CPUs: 60 hashes/s
 with 2 threads, 29/s with 16). Without a bound on the wait, an overload delays every response until its client has
 timed out.
 
@@ -28,7 +28,7 @@ from issuer.errors import OverloadedError
 T = TypeVar("T")
 
 _EMA_ALPHA: Final = 0.05
-"""Weight of the latest duration in the moving average, which starts with the result of `calibrate`."""
+"""Weight of the latest duration in the moving average of durations, which starts with the result of `calibrate`."""
 
 _NICENESS: Final = 10
 """A hashing thread gets about a tenth of the CPU time of a thread with niceness 0."""
@@ -64,7 +64,7 @@ class FairQueue:
         self._waiting: list[tuple[Priority, int, int]] = []
         self._entry_ids = itertools.count()
         self._round = dict.fromkeys(Priority, 0)
-        self._last: dict[tuple[Priority, Hashable], int] = {}
+        self._last_round: dict[tuple[Priority, Hashable], int] = {}
 
     def ahead_of(self, client: QueueClient) -> int:
         """Return how many entries would be served before a new one of `client`."""
@@ -74,7 +74,7 @@ class FairQueue:
     def join(self, client: QueueClient) -> int:
         """Add an entry and return its id."""
         round_number, entry_id = self._next_round(client), next(self._entry_ids)
-        self._last[client.priority, client.key] = round_number
+        self._last_round[client.priority, client.key] = round_number
         heapq.heappush(self._waiting, (client.priority, round_number, entry_id))
         return entry_id
 
@@ -86,22 +86,23 @@ class FairQueue:
     def next(self) -> int | None:
         """Remove the next entry and return its id; None if the queue is empty."""
         if not self._waiting:
-            self._last.clear()
+            self._last_round.clear()
             return None
         priority, round_number, entry_id = heapq.heappop(self._waiting)
         if round_number > self._round[priority]:
             self._round[priority] = round_number
             # Delete the clients of earlier rounds, which have no effect any more and would accumulate.
-            self._last = {key: last for key, last in self._last.items() if key[0] != priority or last >= round_number}
+            known = self._last_round.items()
+            self._last_round = {key: last for key, last in known if key[0] != priority or last >= round_number}
         return entry_id
 
     def _next_round(self, client: QueueClient) -> int:
         current = self._round[client.priority]
-        return max(current, self._last.get((client.priority, client.key), current - 1) + 1)
+        return max(current, self._last_round.get((client.priority, client.key), current - 1) + 1)
 
 
 class PasswordHashQueue:
-    """A queue that runs work in threads, or rejects work that would wait too long. Not safe across event loops.
+    """A queue that runs work in threads, or rejects work that would wait too long. For one event loop only.
 
     Args:
         threads: the number of concurrent hashes.
@@ -143,6 +144,7 @@ class PasswordHashQueue:
             OverloadedError: the work would start too late.
         """
         ahead = self._queue.ahead_of(client)
+        # The work that must end before a thread is free, divided by the number of threads.
         wait = max(0, self._running + ahead - self.threads + 1) * self._duration / self.threads
         if wait > self._wait_seconds:
             raise self._rejection()
@@ -151,7 +153,7 @@ class PasswordHashQueue:
         """Run `work` in a thread when `client` is next.
 
         Raises:
-            OverloadedError: the work would start, or did start, too late; or the client has disconnected.
+            OverloadedError: the work would start too late, or waited too long, or the client has disconnected.
         """
         self.check_capacity(client)
         arrived = time.monotonic()

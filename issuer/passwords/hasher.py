@@ -119,7 +119,7 @@ class PasswordHasher:
         """Check that a hash for `client` would start in time. Call it before other work is done for the request.
 
         Raises:
-            OverloadedError: the hash queue is full.
+            OverloadedError: the hash would start too late.
         """
         self._hash_queue.check_capacity(client)
 
@@ -127,7 +127,7 @@ class PasswordHasher:
         """Return a new encoded hash of `password` (NFC).
 
         Raises:
-            OverloadedError: the hash queue is full.
+            OverloadedError: the hash would start too late.
         """
         secret = _normal_form(password)
         return await self._run(lambda: self._hash(secret), client)
@@ -137,12 +137,12 @@ class PasswordHasher:
 
         Args:
             stored: the encoded hash; None if there is no account. Then the password does not match, at the same cost,
-                because a faster response would reveal which accounts exist. The same for a hash beyond the bounds.
+                because a faster response would reveal which accounts exist. A hash beyond the bounds counts as None.
             password: as the user typed it.
             client: of the request.
 
         Raises:
-            OverloadedError: the hash queue is full.
+            OverloadedError: the hash would start too late.
         """
         found = _usable_hash(stored)
         return await self._run(lambda: self._compare(found, password), client)
@@ -165,7 +165,7 @@ class PasswordHasher:
         if isinstance(found, str):
             matches = self._matches(found, secret)
             return PasswordCheck(matches, matches and self._is_outdated(found))
-        # Without NFC: the system that the hash came from did not normalise.
+        # Without NFC, since the system that the hash came from did not normalise passwords.
         if found is not None and found(password.encode("utf-8")):
             return PasswordCheck(matches=True, outdated=False, replacement=self._hash(secret))
         self._matches(self._decoy, secret)
@@ -223,7 +223,7 @@ def _is_canonical(text: str) -> bool:
 
 
 def _usable_hash(stored: str | None) -> str | ForeignHash | None:
-    """Return the parsed hash; None without a hash, and for one beyond the bounds."""
+    """Return the parsed hash; None if there is no hash, or if it cannot be computed."""
     if stored is None:
         return None
     try:

@@ -1,7 +1,7 @@
 """The policy for new passwords: long, and not common. NIST SP 800-63B-4 §3.1.1.2.
 
-A minimum length and a blocklist, no composition rules; the whole password is compared, never parts of it. Existing
-passwords are not checked, and stay valid when the policy changes.
+There is a minimum length and a blocklist, and no composition rule. The whole password is compared, never parts of it.
+Existing passwords are not checked, and stay valid when the policy changes.
 """
 
 import unicodedata
@@ -17,7 +17,7 @@ MAX_LENGTH: Final = 256
 """In code points after NFC. It bounds the work."""
 
 MAX_GIVEN_LENGTH: Final = 4 * MAX_LENGTH
-"""In code points before NFC, the cost of which is quadratic in the number of consecutive combining marks."""
+"""In code points before NFC. The cost of NFC is quadratic in the number of consecutive combining marks."""
 
 _OUR_NAME: Final = "gatepass"
 
@@ -62,7 +62,7 @@ def _folded(text: str) -> str:
 
 
 def _is_repetitive(plain: str) -> bool:
-    """Return whether a unit of up to four characters repeats, as in `abcabcabcabcabc` or `gatepassgatepass`."""
+    """Return whether up to four characters, or our name, repeat, as in `abcabcabcabcabc` or `gatepassgatepass`."""
     units = (*(plain[:size].casefold() for size in range(1, 5)), _OUR_NAME)
     return any((unit * len(plain))[: len(plain)] == plain.casefold() for unit in units)
 

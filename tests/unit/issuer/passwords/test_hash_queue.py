@@ -160,7 +160,7 @@ def test_clients_without_entries_use_no_memory() -> None:
         queue.next()
         queue.next()
         queue.join(QueueClient("one"))
-    assert len(queue._last) < 10
+    assert len(queue._last_round) < 10
 
 
 def test_flooding_client_is_rejected_alone() -> None:
