@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _kids_last(arguments: Sequence[str]) -> list[str]:
-    """Move key ids that begin with `-` to the end, after `--`, where argparse does not take them for options."""
+    """Move key ids that begin with `-` to the end, after `--`, where argparse does not read them as options."""
     kids = [argument for argument in arguments if _KID_LIKE_AN_OPTION.fullmatch(argument)]
     if not kids or "--" in arguments:
         return list(arguments)

@@ -26,7 +26,7 @@ class Background:
     """Background tasks: `async with Background() as background: background.start("keys", key_watcher.watch)`.
 
     Args:
-        pause: waits for so many seconds before failed work is restarted.
+        pause: waits for the given seconds, before failed work is restarted.
     """
 
     def __init__(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
@@ -60,6 +60,7 @@ class Background:
                 _log.error("background_task_failed", task=name, kind=type(error).__name__, frames=frames_of(error))
             else:
                 return
+            # The work ran for long, so this is a new failure: begin with the shortest pause again.
             if asyncio.get_running_loop().time() - started_at > _LONGEST_PAUSE_SECONDS:
                 seconds = _FIRST_PAUSE_SECONDS
             await self._pause(seconds)

@@ -1,7 +1,7 @@
 -- Deletion of expired rows. $1 the time before which they expired, $2 maximum number of rows.
 -- Locked rows are skipped and deleted by a later run, so no statement waits for a cleanup, and a cleanup waits for
--- none. Status lists are not deleted: issuers lease indices of a list into memory, so no row shows when the last of
--- them is used.
+-- none. Status lists are not deleted: an issuer holds leased indices in memory, so the database does not show when the
+-- last index of a list is used.
 
 -- name: try-lock
 SELECT pg_try_advisory_xact_lock(1734439782);
@@ -12,7 +12,7 @@ DELETE FROM sessions WHERE ctid = ANY (ARRAY(
 ));
 
 -- name: revoked-sessions
--- A day after the revocation: until then an operator can see its reason.
+-- Deleted a day after the revocation, so that an operator can see the reason until then.
 DELETE FROM sessions WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM sessions WHERE ended_at < $1::timestamptz - interval '1 day' LIMIT $2 FOR UPDATE SKIP LOCKED
 ));
@@ -43,7 +43,7 @@ DELETE FROM rate_limit_counters WHERE ctid = ANY (ARRAY(
 ));
 
 -- name: outbox
--- Mail that could not be sent for a week.
+-- Mail that could not be sent within a week.
 DELETE FROM outbox WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM outbox WHERE created_at < $1::timestamptz - interval '7 days' LIMIT $2 FOR UPDATE SKIP LOCKED
 ));

@@ -1,4 +1,4 @@
-"""The context of a request or command: who acts, and from where. Every change is recorded with it."""
+"""The context of a request or command: its actor and client IP. The audit event of a change contains them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ def never_disconnected() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """The actor of a request, and its origin on the network.
+    """The actor, the client IP and the id of a request or command.
 
     Attributes:
         actor: `self` for the account's user, `client` for an OAuth client, `operator` for the command line,
             `issuer` for the issuer's own background work.
         ip_address: the client IP; None for the command line.
-        user_agent: as the client sent it, cut to 512 bytes.
+        user_agent: the `User-Agent` header field, cut to 512 bytes.
         request_id: the request's id in the log.
         is_disconnected: returns whether the client has closed its connection.
     """

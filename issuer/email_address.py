@@ -23,8 +23,8 @@ _ENCODED_WORD: Final = re.compile(r"=\?.*\?=")
 
 _RELAYED: Final = ("%", "!")
 _SPECIAL_STARTS: Final = ("-", "/", "|")
-"""Rejected by common mail servers as routing or as a command, for any recipient: the default ACL of Exim (`%`, `!`,
-first `/` or `|`) and Postfix (`allow_min_user`, first `-`)."""
+"""Common mail servers reject local parts with these, as routing or as a command: by default, Exim rejects `%`, `!`
+and a first `/` or `|`, and Postfix a first `-` (`allow_min_user`)."""
 
 
 class InvalidEmailError(ValueError):
@@ -49,16 +49,16 @@ class EmailAddress:
 def parse_new_email(text: str) -> EmailAddress:
     """Parse the email address of a new account, which common mail servers must accept.
 
-    Existing and imported accounts may have other email addresses: they are identities that cannot be changed.
+    Existing and imported accounts may have other email addresses, since the email of an account cannot be changed.
 
     Raises:
-        InvalidEmailError: it is not acceptable.
+        InvalidEmailError: it is not an email address, or such mail servers would reject it.
     """
-    address = parse_email(text)
-    local_part = address.key.rpartition("@")[0]
+    email = parse_email(text)
+    local_part = email.key.rpartition("@")[0]
     if local_part.startswith(_SPECIAL_STARTS) or any(character in local_part for character in _RELAYED):
         raise InvalidEmailError("must not contain `%` or `!`, or begin with `-`, `/` or `|`: mail servers reject it")
-    return address
+    return email
 
 
 def parse_email(text: str) -> EmailAddress:

@@ -43,7 +43,7 @@ from typing import Final
 
 
 class IssuerError(Exception):
-    """The root of the tree; never raised itself."""
+    """The base class of the errors above; never raised itself."""
 
 
 class RequestError(IssuerError):
@@ -51,7 +51,7 @@ class RequestError(IssuerError):
 
 
 class NotFoundError(RequestError):
-    """Nothing is served at this path (404)."""
+    """There is no such path, session or status list (404)."""
 
 
 class MethodNotAllowedError(RequestError):
@@ -80,7 +80,7 @@ class ContentTooLargeError(RequestError):
 
 @dataclass(frozen=True, slots=True)
 class FieldFault:
-    """An invalid member of a request, and the reason. Never holds its value."""
+    """An invalid member of a request, and the reason. Never holds the value of the member."""
 
     field: str
     detail: str
@@ -147,7 +147,7 @@ class InvalidGrantError(OAuthError):
 
 
 class UnauthorizedClientError(OAuthError):
-    """This client may not use this grant: `unauthorized_client`."""
+    """This client may not use this grant, or not revoke this token: `unauthorized_client`."""
 
 
 class UnsupportedGrantTypeError(OAuthError):
@@ -155,7 +155,7 @@ class UnsupportedGrantTypeError(OAuthError):
 
 
 class InvalidScopeError(OAuthError):
-    """The client may not request this scope: `invalid_scope`."""
+    """The client or the account may not have this scope: `invalid_scope`."""
 
 
 class InvalidTargetError(OAuthError):
@@ -179,7 +179,7 @@ class UnavailableError(IssuerError):
 
 
 class DatabaseUnavailableError(UnavailableError):
-    """PostgreSQL did not respond in time."""
+    """PostgreSQL cannot be used now: for example, it is unreachable, too slow, or not migrated."""
 
 
 class NoSigningKeyError(UnavailableError):
@@ -187,11 +187,11 @@ class NoSigningKeyError(UnavailableError):
 
 
 class OverloadedError(UnavailableError):
-    """The queue for password hashing is full."""
+    """A password hash would start too late."""
 
 
 class UnexpectedDatabaseError(IssuerError):
-    """PostgreSQL rejected an operation for an unexpected reason, such as a constraint.
+    """PostgreSQL rejected an operation for an unexpected reason, such as a violated constraint.
 
     Retrying does not help. The error was logged and counted where it was raised.
     """
@@ -214,4 +214,4 @@ class AccountNotFoundError(CommandError):
 
 
 class SessionNotFoundError(CommandError):
-    """The session does not exist, or was revoked."""
+    """The session does not exist."""

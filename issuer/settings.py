@@ -34,7 +34,7 @@ _PASSPHRASE_MIN: Final = 16
 _PASSPHRASE_MAX: Final = 256
 
 _SERVICE_NAME_MAX: Final = 64
-"""The name is part of every subject line, of which mail programs show little more than this."""
+"""The name is part of every mail's subject, of which mail programs show little more than this."""
 
 _MAX_COOKIE_TOKEN_BYTES: Final = 4000
 """Browsers store cookies of up to 4096 bytes, including the name (RFC 6265bis §5.7)."""
@@ -60,10 +60,10 @@ def _is_local(host: str) -> bool:
 
 
 def _check_origin(origin: str) -> None:
-    """Require an origin as browsers send it (RFC 6454 §6.2), so that it can be compared whole.
+    """Require an origin as browsers send it (RFC 6454 §6.2), so that the whole text can be compared.
 
     Raises:
-        ValueError: it is not an origin, or one of plain http that an attacker in the network could impersonate.
+        ValueError: it is not an origin, or it has plain http, which an attacker in the network could impersonate.
     """
     match = _ORIGIN.fullmatch(origin)
     if match is None:
@@ -88,7 +88,7 @@ def _check_argon2_memory_mib(memory: int) -> int:
 
 
 def _check_passphrase(passphrase: SecretStr) -> SecretStr:
-    # A short one could be guessed: PKCS#8 derives its key with little work.
+    # A short passphrase could be guessed, since the key derivation of PKCS#8 takes little work.
     if passphrase.get_secret_value() and not _PASSPHRASE_MIN <= len(passphrase) <= _PASSPHRASE_MAX:
         raise ValueError(f"must have {_PASSPHRASE_MIN} to {_PASSPHRASE_MAX} characters")
     return passphrase
@@ -120,7 +120,7 @@ def _accepted_by(parse: Callable[[str], object]) -> AfterValidator:
 Port = Annotated[int, Field(ge=1, le=65535)]
 Origins = Annotated[str, Field(max_length=4096), _accepted_by(_parse_origins)]
 ClaimText = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$")]
-"""Visible ASCII that JSON does not escape, since every token contains it."""
+"""Visible ASCII that JSON does not escape: every token contains it, and escapes would make tokens longer."""
 
 
 class IssuerSettings(Settings):
@@ -200,7 +200,7 @@ class IssuerSettings(Settings):
         default=120,
         ge=10,
         le=300,
-        description="how long a refreshed token returns the same successor again, in case the response was lost",
+        description="how long a used refresh token returns the same successor again, in case the response was lost",
     )
     password_min_length: int = Field(default=15, ge=8, le=64, description="minimum password length in code points")
     password_hash_timeout_seconds: float = Field(

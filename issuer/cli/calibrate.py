@@ -91,16 +91,16 @@ def _sentence(found: Measurement) -> str:
 
 
 def _measurements(settings: IssuerSettings, seconds: float) -> Iterator[Measurement]:
-    """Measure the configured parameters in 1 to `most` threads, then the others in `most` threads."""
-    configured, most = settings.argon2_memory_mib, settings.concurrent_hashes()
-    plan = [(configured, threads) for threads in range(1, most + 1)]
-    plan += [(mib, most) for mib in ARGON2_COSTS if mib != configured]
+    """Measure the configured parameters in 1 to all threads, then the other parameters in all threads."""
+    configured, all_threads = settings.argon2_memory_mib, settings.concurrent_hashes()
+    plan = [(configured, threads) for threads in range(1, all_threads + 1)]
+    plan += [(mib, all_threads) for mib in ARGON2_COSTS if mib != configured]
     for mib, threads in plan:
         durations, elapsed = _measure(mib, threads, seconds / len(plan))
         rate = len(durations) / elapsed
         yield Measurement(
             argon2_memory_mib=mib,
-            configured=(mib, threads) == (configured, most),
+            configured=(mib, threads) == (configured, all_threads),
             threads=threads,
             hashes_per_second=round(rate, 1),
             p50_milliseconds=round(statistics.median(durations) * 1000, 1),

@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
     create.add_argument(
         "--public",
         action="store_true",
-        help="users log in with it, such as a browser or mobile app; it has no secret",
+        help="a client that users log in with, such as a browser or mobile app; it has no secret",
     )
     create.add_argument(
         "--jwks", type=Path, help="file with its public key set, for private_key_jwt instead of a secret"
@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
     update = _add_for_one(
         clients,
         "update",
-        "change a client; a machine's tokens are revoked, sessions follow at the next refresh",
+        "change a client; revoke the tokens of a machine; sessions get the change at their next refresh",
         _update,
         '--scope "reports:read orders:read"',
     )

@@ -1,4 +1,4 @@
-"""Registering commands and printing their output."""
+"""Registers commands and prints their output."""
 
 import argparse
 import asyncio
@@ -69,7 +69,7 @@ def read_claims(settings: IssuerSettings, options: argparse.Namespace) -> dict[s
     """Return the claims of a command by name; None removes one.
 
     Raises:
-        CommandError: one is not configured, or not of its type.
+        CommandError: a claim is not configured, or its value is not of the claim's type.
     """
     try:
         return settings.claim_types().read_arguments(options.claim)

@@ -28,7 +28,7 @@ def _serve(settings: IssuerSettings, _: argparse.Namespace) -> None:
 
 def _migrate(settings: IssuerSettings, options: argparse.Namespace) -> None:
     # Imports Alembic and SQLAlchemy, which would take a third of the start time of every other command.
-    from issuer.db.migrate import migrate  # noqa: PLC0415 - a server must not have them in its process
+    from issuer.db.migrate import migrate  # noqa: PLC0415 - a server must not load them
 
     applied = asyncio.run(migrate(settings.require_database()))
     if options.json:

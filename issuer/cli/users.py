@@ -68,7 +68,7 @@ def add(commands: Commands) -> None:
     create.add_argument(
         "--invite", action="store_true", help="create without a password; the user sets one by password reset"
     )
-    update = _of_account(
+    update = _add_for_one(
         users,
         "update",
         "change scope, roles and claims; tokens carry them from the next refresh on",
@@ -78,28 +78,28 @@ def add(commands: Commands) -> None:
     update.add_argument("--scope", help="scopes, separated by spaces")
     update.add_argument("--role", action="append", metavar="ROLE", help="a role; repeat for more, '' for none")
     add_claims(update)
-    _of_account(
+    _add_for_one(
         users,
         "set-password",
         "set a password, read from standard input, and revoke all sessions of the account",
         _set_password,
         "< password.txt",
     )
-    _of_account(
+    _add_for_one(
         users,
         "unlock",
         "enable a password that too many failed logins disabled, and clear the login counters",
         _unlock,
     )
-    _of_account(users, "disable", "disable an account and revoke its sessions", _disable)
-    _of_account(users, "enable", "enable a disabled account", _enable)
-    delete = _of_account(users, "delete", "delete an account; its audit events remain", _delete, "--yes")
+    _add_for_one(users, "disable", "disable an account and revoke its sessions", _disable)
+    _add_for_one(users, "enable", "enable a disabled account", _enable)
+    delete = _add_for_one(users, "delete", "delete an account; its audit events remain", _delete, "--yes")
     delete.add_argument("--yes", action="store_true", help="required, since this cannot be undone")
     add_import(users)
-    _of_account(users, "revoke-sessions", "revoke all sessions of an account", _revoke_sessions)
+    _add_for_one(users, "revoke-sessions", "revoke all sessions of an account", _revoke_sessions)
 
 
-def _of_account(
+def _add_for_one(
     users: Commands,
     name: str,
     summary: str,
@@ -149,11 +149,11 @@ def _unlock(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _administer_passwords(settings: IssuerSettings, use: Callable[[PasswordAdministration], Awaitable[T]]) -> T:
-    """Run `use` with the login counters, the keys of which depend on the MAC secret of the issuers.
+    """Run `use` with the login counters. Their keys depend on the current MAC secret of the issuers.
 
     Raises:
         KeyStoreError: the key directory cannot be read.
-        CommandError: it has no keys.
+        CommandError: the key directory has no keys.
     """
     mac_secrets = load_key_set(settings.keys_dir, settings.passphrase()).mac_secrets
     if not mac_secrets:
@@ -192,10 +192,10 @@ def _policy(settings: IssuerSettings) -> PasswordPolicy:
 
 
 def _read_password() -> str:
-    """Read from standard input: an argument could be read by every process of the machine.
+    """Read a password from standard input: every process of the machine could read an argument.
 
     Raises:
-        CommandError: no request can contain it, so no login with it would succeed.
+        CommandError: no request can contain this password, so no login would succeed.
     """
     try:
         text = getpass.getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")

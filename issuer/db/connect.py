@@ -18,12 +18,12 @@ class _Connection(asyncpg.Connection):
     """A connection that is closed when a statement takes too long or its task is cancelled.
 
     asyncpg would ask the server to cancel the statement. A commit that waits for its synchronous standby cannot be
-    undone any more: cancelled, it becomes visible on this server alone. A second request then finds the work done,
-    is acknowledged without a write of its own, and both are lost with the server. ADR 0133.
+    undone any more: if it is cancelled, it becomes visible on this server alone. A second request then finds the work
+    done and is acknowledged without a write of its own. If the server is lost, both are lost. ADR 0133.
     """
 
     def _cancel_current_command(self, *_: object) -> None:
-        # Later, since the caller still uses the protocol that `terminate` closes.
+        # Not at once, since the caller still uses the protocol that `terminate` closes.
         asyncio.get_running_loop().call_soon(self.terminate)
 
 

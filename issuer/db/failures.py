@@ -1,6 +1,6 @@
 """Classifies errors of PostgreSQL by SQLSTATE: temporary failures, and unexpected ones.
 
-Every exception that asyncpg raises has one failure. https://www.postgresql.org/docs/18/errcodes-appendix.html
+Every exception that asyncpg raises maps to one failure. https://www.postgresql.org/docs/18/errcodes-appendix.html
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ def failure_of(error: Exception, *, connected: bool) -> Failure:
 
     Args:
         error: one of `ERRORS`.
-        connected: whether it was raised on a connection that is still open.
+        connected: whether the error was raised on a connection that is still open.
     """
     match error:
         case TimeoutError():

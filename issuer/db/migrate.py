@@ -33,10 +33,10 @@ _CONNECT_SECONDS: Final = 10.0
 async def migrate(url: str) -> tuple[str, ...]:
     """Migrate the schema to the head revision and return the revisions that this call applied.
 
-    A revision that is unknown is one of a newer release, whose schema this release can use: nothing is applied.
+    An unknown revision in the database is one of a newer release, whose schema this release can use: apply nothing.
 
     Raises:
-        CommandError: a revision failed; the revisions before it stay applied.
+        CommandError: PostgreSQL cannot be used, or a revision failed; the revisions before it stay applied.
     """
     server = parse_database_url(url)
     engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _connect(server), poolclass=NullPool)
@@ -71,7 +71,7 @@ async def _sole_migrator(url: DatabaseUrl) -> AsyncIterator[None]:
     connection = await _connect(url)
     try:
         async with asyncio.timeout(_LOCK_SECONDS):
-            while not await connection.fetchval(_TRY_LOCK):  # noqa: ASYNC110 - the other is another process
+            while not await connection.fetchval(_TRY_LOCK):  # noqa: ASYNC110 - another process holds the lock
                 await asyncio.sleep(0.1)
         yield
     finally:

@@ -2,8 +2,8 @@
 
 A request may have to wait for a lock or a disk, and every server pauses sometimes: for a checkpoint, while its
 virtual machine is migrated, until a lost packet is sent again. So one slow response proves nothing. An outage means
-that *nothing* arrives for a second, on a request's connection or on the probe's, or that the server rejects
-connections or writes. Requests never use the probe connection.
+that *nothing* arrives for a second, neither for a request nor for the probe, or that the server rejects connections
+or writes. Requests never use the probe connection.
 """
 
 import asyncio
@@ -41,8 +41,8 @@ class OutageDetector:
 
     Args:
         connect: opens a connection; cancelled when it takes too long.
-        began: called once when an outage begins.
-        ended: awaited when the database can be used again.
+        outage_began: called once when an outage begins.
+        outage_ended: awaited when the database can be used again.
         name: of the database, for the log.
 
     Attributes:
@@ -52,14 +52,14 @@ class OutageDetector:
     def __init__(
         self,
         connect: Callable[[], Awaitable[asyncpg.Connection]],
-        began: Callable[[], None],
-        ended: Callable[[], Awaitable[None]],
+        outage_began: Callable[[], None],
+        outage_ended: Callable[[], Awaitable[None]],
         name: str = "",
     ) -> None:
         self.outage: str | None = None
         self._connect = connect
-        self._began = began
-        self._ended = ended
+        self._outage_began = outage_began
+        self._outage_ended = outage_ended
         self._name = name
         self._connection: asyncpg.Connection | None = None
         self._waiting = 0
@@ -130,13 +130,13 @@ class OutageDetector:
         # Only the kind: messages of PostgreSQL quote values of rows.
         _log.error("database_outage_began", kind=failure, database=self._name)
         self._drop_connection()
-        self._began()
+        self._outage_began()
         while await self._probe_in_time() is not None:
             self._drop_connection()
             await asyncio.sleep(_RETRY_SECONDS)
         self.outage = None
         _log.info("database_outage_ended", database=self._name)
-        await self._ended()
+        await self._outage_ended()
 
     async def _probe_in_time(self) -> str | None:
         try:

@@ -50,7 +50,7 @@ _SERVER_SETTINGS: Final = {
 }
 
 _WAITING_PER_CONNECTION: Final = 100
-"""About the number of requests that one connection serves in a second, the longest wait of a request for one."""
+"""About the number of requests that one connection serves in one second, the longest wait for a connection."""
 
 Connection = asyncpg.Connection
 """A connection, acquired for one round trip or one transaction."""
@@ -117,7 +117,7 @@ class Database:
         """Make one round trip.
 
         Raises:
-            DatabaseUnavailableError: PostgreSQL did not respond in time.
+            DatabaseUnavailableError: PostgreSQL cannot be used now.
         """
         async with self.connection() as connection:
             await connection.execute("SELECT 1")
@@ -127,7 +127,7 @@ class Database:
         """Acquire a connection for one round trip.
 
         Raises:
-            DatabaseUnavailableError: PostgreSQL did not respond in time.
+            DatabaseUnavailableError: PostgreSQL cannot be used now.
             UnexpectedDatabaseError: PostgreSQL rejected a statement for a reason that the code does not expect.
         """
         self.require()
@@ -156,7 +156,7 @@ class Database:
         """Acquire a connection and begin a transaction, which is committed if the block does not raise.
 
         Raises:
-            DatabaseUnavailableError: PostgreSQL did not respond in time; the transaction may or may not be committed.
+            DatabaseUnavailableError: PostgreSQL cannot be used now; the transaction may or may not be committed.
             UnexpectedDatabaseError: PostgreSQL rejected a statement unexpectedly; the transaction is rolled back.
         """
         async with self.connection() as connection, connection.transaction():

@@ -21,9 +21,9 @@ _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DEFAULT_PORT: Final = 5432
 _MAX_PORT: Final = 65_535
 
-_WRITABLE: Final = ("any", "primary", "read-write")
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "target_session_attrs": _WRITABLE,
+    # The other values of libpq choose a server that rejects writes.
+    "target_session_attrs": ("any", "primary", "read-write"),
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
 }
 
@@ -50,8 +50,8 @@ _UNSUPPORTED: Final = frozenset(
         "tcp_user_timeout",
     }
 )
-"""Parameters of libpq that asyncpg would send to the server as settings, which rejects the connection; and
-`service`, which would bring hosts from a file."""
+"""Parameters of libpq that asyncpg would send to the server as settings, so that the server rejects the
+connection; and `service`, which would read hosts from a file."""
 
 
 @dataclass(frozen=True, slots=True)

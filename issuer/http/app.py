@@ -59,9 +59,9 @@ class _Resource:
     """The handlers of one path.
 
     Attributes:
-        path: as its routes have it, for logs and metrics.
-        pattern: of request paths.
-        endpoints: by method.
+        path: the path of its routes, for logs and metrics, such as `/sessions/{id}`.
+        pattern: matches the paths of requests.
+        endpoints: the handlers by method.
     """
 
     path: str

@@ -16,16 +16,16 @@ MAX_CONNECTIONS: Final = 4096
 """Large, since every request that waits for a password hash holds a connection."""
 
 WRITE_SECONDS: Final = 20
-"""Time in which a client must take one response: in total, not per write."""
+"""Time in which a client must read one response: in total, not per write."""
 
 READ_BYTES: Final = 16 * 1024
-"""Maximum size of one read from a socket. It also bounds the memory for requests that a client sends ahead."""
+"""Maximum size of one read from a socket, and so of the input that is stored until a response has been sent."""
 
 MAX_HELD_BYTES: Final = 32 * 1024 * 1024
 """Incomplete bodies and unread responses of all connections together, without the kernel's buffers (see `bind`)."""
 
 _STARTED_PER_ITERATION: Final = 4
-"""Requests of each queue that start in one iteration of the event loop, which then accepts and reads again."""
+"""Requests of each queue that start in one iteration of the event loop, before it accepts and reads again."""
 
 
 class Phase(IntEnum):
@@ -48,10 +48,10 @@ class Connections:
     """Every open connection of one listener, grouped by client network.
 
     Args:
-        maximum: number of connections. One more replaces the least recently used one of the network with the most.
+        maximum: number of connections. A further one replaces the least recently used one of the largest network.
         dropped: called with the reason when a connection is closed because of a limit.
-        max_held_bytes: of incomplete bodies and unread responses. Above it, the connection that has held some longest
-            is dropped.
+        max_held_bytes: of incomplete bodies and unread responses. Above it, the connection that has held bytes for
+            the longest time is dropped.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Connections:
         dropped: Callable[[str], object] = lambda _reason: None,
         max_held_bytes: int = MAX_HELD_BYTES,
     ) -> None:
-        self.now = 0
+        self.now = 0  # in seconds: the number of ticks
         self.buffer = memoryview(bytearray(READ_BYTES))
         self.dropped = dropped
         self._maximum, self._max_held_bytes = maximum, max_held_bytes
@@ -116,7 +116,10 @@ class Connections:
             next(iter(self._held)).drop("held_bytes")
 
     def queue(self, start: Callable[[], None], *, cheap: bool) -> None:
-        """Call `start`, now or in a later iteration, so that a burst of requests does not block the event loop."""
+        """Call `start`, now or in a later iteration of the event loop, which a burst of requests must not block.
+
+        `cheap` requests have a queue of their own, so that they do not wait for the others.
+        """
         (self._cheap if cheap else self._others).add(start)
         if not self._iteration_scheduled:
             self._iteration_scheduled = True
@@ -190,10 +193,10 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register a new connection (asyncio)."""
         self.transport = cast("asyncio.Transport", transport)
-        # With this, asyncio calls `pause_writing` as soon as the kernel's buffer is full.
+        # With 0, asyncio calls `pause_writing` as soon as the kernel's buffer is full.
         self.transport.set_write_buffer_limits(high=0)
-        address = client_ip((transport.get_extra_info("peername") or ("",))[0], (), 0)
-        self.network = network_of(address) if address else ""
+        ip = client_ip((transport.get_extra_info("peername") or ("",))[0], (), 0)
+        self.network = network_of(ip) if ip else ""
         if not self.connections.add(self):
             self.connections.dropped("rejected")
             self.reject_connection()
@@ -229,7 +232,7 @@ class Connection(asyncio.BufferedProtocol):
             self._sent()
 
     def enter(self, phase: Phase) -> None:
-        """Enter `phase`; its time starts now."""
+        """Enter `phase`, and start to measure its duration."""
         self.phase = phase
         self._phase_started_at = self.connections.now
         if phase is not Phase.CLOSING:
@@ -257,7 +260,7 @@ class Connection(asyncio.BufferedProtocol):
         Args:
             pieces: the parts of the response.
             closes: close the connection afterwards.
-            lingers: before closing, discard input for a while: a reset could overtake the response.
+            lingers: discard input for a while before closing. Otherwise a reset could overtake the response.
         """
         self._closes, self._lingers = closes, lingers
         self.enter(Phase.SENDING)
@@ -266,7 +269,7 @@ class Connection(asyncio.BufferedProtocol):
             self._sent()
 
     def keep(self, data: bytes) -> None:
-        """Store input for later, and stop reading until then."""
+        """Store input until the current response has been sent, and stop reading until then."""
         if self.phase is not Phase.CLOSING:
             self._ahead += data
             self.transport.pause_reading()

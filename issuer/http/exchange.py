@@ -1,4 +1,4 @@
-"""One request and its response, as ASGI has them: the request whole, the response in one piece.
+"""One call of an ASGI application, which gets the complete request and sends its response in one piece.
 
 Nothing is streamed, so a response does not depend on how the bytes of its request arrive.
 """
@@ -27,8 +27,8 @@ class Exchange:
     """One call of the application.
 
     Args:
-        scope: of the request (ASGI).
-        body: of the request, complete.
+        scope: the scope of the request (ASGI).
+        body: the complete body of the request.
         reply: takes the head and the body of the response, or None if the application failed to respond.
     """
 

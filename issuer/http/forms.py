@@ -1,8 +1,8 @@
 """Strict parser of the form bodies of the OAuth endpoints (RFC 6749 appendix B).
 
 Only `application/x-www-form-urlencoded` is accepted, of at most 64 KiB and 32 parameters, in UTF-8 after percent
-decoding. A repeated parameter is rejected, whatever its name (RFC 6749 §3.2); one without a value counts as not sent.
-Unknown parameters are ignored, as §3.2 says. Errors never quote what was sent.
+decoding. A repeated parameter is rejected, whatever its name; a parameter without a value counts as not sent; unknown
+parameters are ignored (RFC 6749 §3.2). Errors never quote what was sent.
 """
 
 import re
@@ -49,7 +49,7 @@ def parse_form(data: bytes) -> dict[str, str]:
         # Without its cause: the message of a decoder quotes its input.
         raise InvalidRequestError from None
     if [name for name, _ in pairs].count("resource") > 1:
-        # RFC 8707 §2 allows several, and allows to reject them: an access token has one audience.
+        # RFC 8707 §2 allows several, and also to reject them. Here an access token has one audience.
         raise InvalidTargetError
     parameters = dict(pairs)
     if len(parameters) != len(pairs) or any("\0" in value for value in parameters.values()):

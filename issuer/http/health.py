@@ -20,8 +20,8 @@ class AdminRoutes:
     Attributes:
         metrics: shown by `/metrics`.
         checks: conditions of readiness by name.
-        warnings: faults by name that an operator must fix although requests are served. They do not affect
-            readiness: all issuers share them, so an orchestrator would remove every issuer at once.
+        warnings: checks, by name, for faults that an operator must fix although requests are served. They do not
+            affect readiness: all issuers share such a fault, so an orchestrator would remove every issuer at once.
     """
 
     metrics: Metrics
@@ -37,7 +37,7 @@ class AdminRoutes:
         ]
 
     async def healthz(self, _: Request) -> Response:
-        """Return 200 while the process responds. Dependencies do not count: a restart would not fix them."""
+        """Return 200 while the process responds. Does not check dependencies: a restart would not repair them."""
         return JSONResponse({"status": "alive"})
 
     async def readyz(self, _: Request) -> Response:

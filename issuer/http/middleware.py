@@ -25,7 +25,7 @@ CLIENT_CLOSED_REQUEST: Final = 499
 """Status in log and metrics, never sent: the client disconnected before the response (as in nginx)."""
 
 _WARNING_SECONDS: Final = 3600
-"""Between two warnings about X-Forwarded-For: any client may send that field."""
+"""Pause after a warning about X-Forwarded-For, since any client may send that field."""
 
 _log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class RequestMiddleware:
         quiet: bool,
     ) -> None:
         self._app = app
-        # Cached, since finding the counter of some labels costs more than counting. The labels are from closed sets.
+        # Cached: to find the counter of some labels takes longer than to count. The labels are from closed sets.
         self._count = cache(metrics.requests.labels)
         self._time = cache(metrics.request_seconds.labels)
         self._trusted_proxy_hops = trusted_proxy_hops
@@ -64,11 +64,11 @@ class RequestMiddleware:
             if name in values:
                 values[name].append(value.decode("latin-1"))
         forwarded = values[b"x-forwarded-for"]
-        client = client_ip(peer, forwarded, self._trusted_proxy_hops)
+        ip = client_ip(peer, forwarded, self._trusted_proxy_hops)
         if forwarded and not self._trusted_proxy_hops:
-            self._warn_of_proxy(client)
+            self._warn_of_proxy(ip)
         request_id = parse_request_id(values[b"x-request-id"])
-        scope["state"].update(request_id=request_id, client_ip=client)
+        scope["state"].update(request_id=request_id, client_ip=ip)
         with self._tracing.request(parse_traceparent(values[b"traceparent"])) as span:
             # For the log. Each request has a context of its own (`protocol.py`), so nothing has to be unbound.
             structlog.contextvars.bind_contextvars(
@@ -78,14 +78,14 @@ class RequestMiddleware:
             status = await self._respond(scope, receive, send)
             self._record(scope, span, status, time.perf_counter() - started_at)
 
-    def _warn_of_proxy(self, client: str | None) -> None:
-        """Warn that a proxy seems to be in front, whose clients then share one rate limit."""
+    def _warn_of_proxy(self, ip: str | None) -> None:
+        """Warn that there seems to be a proxy in front. All its clients then share one rate limit."""
         now = time.monotonic()
         if now >= self._next_warning:
             self._next_warning = now + _WARNING_SECONDS
             _log.warning(
                 "forwarded_header_ignored",
-                client=client or "",
+                client=ip or "",
                 hint="if your proxy sends X-Forwarded-For, set ISSUER_TRUSTED_PROXY_HOPS to the number of proxies; "
                 "until then all its clients share one rate limit",
             )
@@ -128,7 +128,7 @@ class RequestMiddleware:
 
 
 def _completed(fields: list[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
-    """Return a new list: the response that `fields` belong to may serve other requests too (`caching.py`)."""
+    """Return the header fields to send, in a new list: other requests may get the same response (`caching.py`)."""
     completed = [*fields, (b"x-request-id", request_id.encode("latin-1")), (b"x-content-type-options", b"nosniff")]
     if b"cache-control" not in dict(fields):
         completed.append((b"cache-control", b"no-store"))

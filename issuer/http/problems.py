@@ -1,7 +1,7 @@
 """Maps errors to RFC 9457 problem documents with stable types.
 
-The only place that maps errors to status codes; total over `errors.py`, and a test counts both sides. A problem
-document says only its kind, and the names of rejected members.
+Together with `oauth/errors.py`, maps every error of a request to its status; a test compares both sides. A problem
+document has its kind, and the faults of invalid members without their values.
 """
 
 from collections.abc import Mapping
@@ -89,7 +89,7 @@ PROBLEMS: Final[Mapping[type[IssuerError], Problem]] = {
 
 
 def problem_of(error: Exception) -> Problem:
-    """Return the problem for `error`; `INTERNAL` for an unforeseen one."""
+    """Return the problem for `error`; `INTERNAL` for an unexpected one."""
     return PROBLEMS.get(type(error), INTERNAL) if isinstance(error, IssuerError) else INTERNAL
 
 

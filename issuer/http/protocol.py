@@ -27,10 +27,10 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_BODY_BYTES: Final = 64 * 1024
 
 _MAX_CHUNKED_BYTES: Final = 4 * MAX_BODY_BYTES
-"""Maximum size of a body with chunk sizes and trailer. Chunks of one byte take six times the size of the body."""
+"""Maximum size of a body with its chunk sizes and trailer. In chunks of one byte, a body takes six times its size."""
 
 _CHEAP_METHODS: Final = ("GET", "HEAD", "OPTIONS")
-"""The key set, status lists and `/me`: a burst of logins must not delay them."""
+"""Requests such as for the key set and status lists have their own queue: a burst of logins must not delay them."""
 
 _EMPTY_LINE: Final = b"\r\n\r\n"
 
@@ -62,7 +62,7 @@ class HttpConnection(Connection):
         self._app, self._tasks, self._default_fields = app, tasks, default_fields
         self._parser = httptools.HttpRequestParser(self)
         self._draining = False
-        self._tail = b""
+        self._tail = b""  # the last bytes that were parsed: an empty line may be split between two pieces
         self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -98,16 +98,16 @@ class HttpConnection(Connection):
             self.keep(data[start:])
 
     def on_message_begin(self) -> None:
-        """Reject a second request in one piece (parser): `_boundary` has then missed the end of the first."""
+        """Reject a second request in one piece (parser): `_boundary` must end a piece where its request ends."""
         if self._complete:
             raise _MalformedError
 
     def on_url(self, url: bytes) -> None:
-        """Take a part of the request target (parser)."""
+        """Add a part of the request target (parser)."""
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header field (parser); not a trailer field, which must not become one (RFC 9110 §6.5.1)."""
+        """Store a header field (parser). Drop a trailer field, which must not become one (RFC 9110 §6.5.1)."""
         if self.phase is not Phase.HEAD:
             return
         name, value = name.lower(), value.rstrip(b" \t")
@@ -145,7 +145,7 @@ class HttpConnection(Connection):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body (parser)."""
+        """Add a part of the body (parser)."""
         self._body += body
 
     def on_message_complete(self) -> None:
@@ -230,7 +230,7 @@ class HttpConnection(Connection):
         # Work that waits in a queue is dropped if the client has disconnected before it starts.
         self._scope["state"] = {"is_disconnected": self.transport.is_closing, "body_too_large": self._too_large}
         if self._resumes:
-            self._start()  # it has queued already
+            self._start()  # `resume` was in the queue already
         else:
             self.connections.queue(self._start, cheap=self._scope["method"] in _CHEAP_METHODS)
 

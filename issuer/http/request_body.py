@@ -1,6 +1,6 @@
 """Parses request bodies with pydantic.
 
-The size is checked first; then strict JSON, exact types, and no unknown members (mass assignment, as in
+Checks the size first, then strict JSON, exact types, and that no member is unknown (mass assignment, as in
 CVE-2025-61928). Errors name members and never quote their values.
 """
 
@@ -70,7 +70,7 @@ class RegistrationBody(_Body):
 
 
 class LoginBody(_Body):
-    """`POST /login`. A refresh token of a live session of the account exempts it from other clients' failures."""
+    """`POST /login`. With the refresh token of a live session, failures of other clients do not delay the login."""
 
     email: Text
     password: Text
@@ -155,7 +155,7 @@ async def read_bounded(request: Request) -> bytes:
 
 
 def _unreadable(data: bytes) -> MalformedJsonError | InvalidFieldsError:
-    """Return the error of strict parsing: a lone surrogate concerns a member, everything else the document."""
+    """Return the error for a body that is not strict JSON. Only for unpaired surrogates, the error names members."""
     try:
         members = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -169,6 +169,7 @@ def _unreadable(data: bytes) -> MalformedJsonError | InvalidFieldsError:
 
 
 def _faults(error: ValidationError) -> list[FieldFault]:
+    # At most 16: a body of 64 KiB may have thousands of unknown members.
     return [
         FieldFault(
             _field(str(fault["loc"][0]) if fault["loc"] else ""),

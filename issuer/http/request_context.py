@@ -1,4 +1,4 @@
-"""Build the context of an HTTP request, for sessions, rate limits and the audit trail."""
+"""Builds the context of an HTTP request, for sessions, rate limits and the audit trail."""
 
 from typing import Final
 

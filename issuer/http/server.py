@@ -1,9 +1,9 @@
-"""The two listeners of the process, hosted by uvicorn: started together, drained in order.
+"""The two listeners of the process, run by uvicorn.
 
-Their sockets are inherited from a service manager, or bound by the settings. Several issuers may serve on one socket.
+Their sockets are inherited from a service manager, or bound as the settings say. Several issuers may share a socket.
 
-On SIGTERM or SIGINT the public listener stops accepting and completes its requests; the admin listener responds until
-then.
+On SIGTERM or SIGINT the public listener stops accepting connections and completes its requests. The admin listener
+responds until then.
 """
 
 import asyncio
@@ -36,12 +36,12 @@ _SEND_BUFFER_BYTES: Final = 64 * 1024
 
 
 class Listener(uvicorn.Server):
-    """One application on one socket. uvicorn ticks and drains; `HttpConnection` is the protocol (ADR 0087).
+    """One application on one socket. uvicorn starts and stops it; `HttpConnection` is the protocol (ADR 0087).
 
     Args:
-        listening: from `open_sockets`.
+        listening: a socket from `open_sockets`.
         app: the ASGI application.
-        connections: of this listener.
+        connections: the connections of this listener.
         ready: called when the listener accepts connections.
     """
 
@@ -92,7 +92,7 @@ class Listener(uvicorn.Server):
 
 
 def open_sockets(settings: IssuerSettings, environ: MutableMapping[str, str]) -> tuple[socket.socket, socket.socket]:
-    """Return the public and the admin socket: inherited, or bound by the settings where none was inherited.
+    """Return the public and the admin socket: inherited, or bound as the settings say.
 
     Raises:
         CommandError: one of them is not available.
@@ -117,17 +117,17 @@ def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket.
 
     Raises:
-        CommandError: the address is in use, or not an address of this machine.
+        CommandError: the listen address is in use, or not one of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return _configured(socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS))
     except OSError as error:
-        # Use the system's text: the message of create_server repeats the address. Errors of the resolver have
+        # Use the system's text: the message of create_server repeats the listen address. Errors of the resolver have
         # negative numbers, for which the system has no text.
         number = error.errno or 0
-        why = os.strerror(number) if number > 0 else "not an address of this machine"
-        raise CommandError(f"cannot listen on {host} port {port}: {why}") from error
+        reason = os.strerror(number) if number > 0 else "not an address of this machine"
+        raise CommandError(f"cannot listen on {host} port {port}: {reason}") from error
 
 
 def _configured(listener: socket.socket) -> socket.socket:
@@ -151,7 +151,7 @@ def allow_connections() -> int:
     needed = 2 * MAX_CONNECTIONS + _OTHER_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < needed:
-        soft = needed if hard < 0 else min(needed, hard)
+        soft = needed if hard < 0 else min(needed, hard)  # RLIM_INFINITY is -1
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -159,7 +159,7 @@ def allow_connections() -> int:
 
 
 async def listen(public: Listener, admin: Listener) -> None:
-    """Serve both listeners until a signal to stop."""
+    """Serve both listeners until a stop signal arrives."""
 
     def stop() -> None:
         notify(os.environ, "STOPPING=1")

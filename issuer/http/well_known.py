@@ -19,7 +19,7 @@ class DocumentRoutes:
 
     Args:
         key_watcher: provides the public keys.
-        jwks_max_age_seconds: `max-age` of the key set; promotion of a new key waits for it.
+        jwks_max_age_seconds: `max-age` of the key set, on which the delay of a promotion depends.
     """
 
     def __init__(self, key_watcher: KeyWatcher, jwks_max_age_seconds: int) -> None:

@@ -25,7 +25,7 @@ from shared.trace_context import Traceparent
 
 _TIMEOUTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
 _EXPORT_SECONDS: Final = 3.0
-"""The default. With the SDK's default of 10 s, more spans wait than its queue holds."""
+"""Our default. With that of the SDK, 10 s, more spans wait than its queue holds."""
 
 _CLOSE_SECONDS: Final = 2.0
 _REPEAT_LOG_SECONDS: Final = 60.0
