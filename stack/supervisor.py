@@ -78,7 +78,7 @@ class Supervisor:
     async def __aenter__(self) -> Self:
         for log in self._logs.glob("*.log"):
             log.replace(log.with_suffix(".log.1"))
-        # The reaper inherits the lock on the state folder: no other stack may start there before it has cleaned up.
+        # The reaper inherits the lock on the state folder: no other stack may start before the cleanup.
         self._reaper = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", str(ROOT / "stack/reaper.py"),
             stdin=PIPE, pass_fds=[self._lock.fileno()], process_group=0,

@@ -64,7 +64,7 @@ class TokenMiddleware:
             raise ValueError(f"no token can be verified in {scope['type']!r}")
         identity: Fields = []
         if _path(scope) not in self._public:
-            # Without a lifespan, which not every server or application has, the first request starts it.
+            # Not every server or application has a lifespan. Without one the first request starts the core.
             await self._core.start()
             status, fields = self._decide(scope)
             if status is not HTTPStatus.OK:

@@ -43,7 +43,7 @@ def serve(settings: VerifierSettings, configuration: Configuration) -> int:
         server = VerifierServer(settings, configuration)
         asyncio.Runner(loop_factory=uvloop.new_event_loop).run(server.run(listeners))
         status = 0
-    except Exception:  # noqa: BLE001 - whatever it was, it ends the process and is logged
+    except Exception:  # noqa: BLE001 - any error ends the process and is logged
         structlog.get_logger().exception("verifier_failed")
     finally:
         if listeners.bound_path is not None:

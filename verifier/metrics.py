@@ -11,7 +11,7 @@ PREFIX: Final = "gatepass_verifier_"
 LATENCY_BUCKETS: Final = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2, 1e-1)
 """Upper bounds in seconds: deciding about a new token takes some tens of microseconds."""
 
-# Process-wide in prometheus_client: without it every counter is exported twice, once as a timestamp.
+# For the whole process. Without this call every counter is exported twice, once as a timestamp.
 disable_created_metrics()  # type: ignore[no-untyped-call] # has no annotations
 
 

@@ -48,7 +48,7 @@ PolicyName = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
 ScopeToken = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$")]
 RoleName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x2B\x2D-\x7E]{1,128}$")]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
-# `iss` is compared with it and passed on in a response header: nothing that could end a line.
+# An issuer name becomes a response header, so no character in it may end a line.
 _ISSUER_PATTERN: Final = rf"^[\x21-\x7E]{{1,{MAX_ISSUER_CHARACTERS}}}$"
 IssuerName = Annotated[str, StringConstraints(pattern=_ISSUER_PATTERN)]
 # Never empty, which would accept a token without `typ`.
@@ -56,7 +56,7 @@ TokenType = Annotated[str, StringConstraints(pattern=rf"^{MEDIA_TYPE}$")]
 # A browser accepts a cookie of this prefix only from the host itself and by https (RFC 6265bis §4.1.3.2), so no
 # subdomain can set it.
 CookieName = Annotated[str, StringConstraints(pattern=r"^__Host-[A-Za-z0-9_.-]{1,64}$")]
-# As browsers send it. Plain http is for the loopback of a developer's machine.
+# As in the field `Origin`. Plain http is for the loopback of a developer's machine.
 Origin = Annotated[
     str,
     StringConstraints(

@@ -41,5 +41,5 @@ def parse_aggregation(body: bytes) -> Aggregation:
 
 
 def _is_list_uri(entry: str) -> bool:
-    # Plain http is no risk here: a list is fetched from the server of the aggregation, whose URL was checked for it.
+    # Plain http is accepted here: a list is fetched from the server of the aggregation, and that URL was checked.
     return len(entry) <= MAX_URI_CHARACTERS and check_url(entry, allow_http=True) is None

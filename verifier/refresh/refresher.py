@@ -99,7 +99,7 @@ class Refresher:
         for name in lists.keys() - self._lists.keys():
             _log.warning("status_lists_removed", issuer=name, reason="no longer configured")
         self._set_gauges()
-        self.status_lists = StatusLists({name: it.current() for name, it in self._lists.items()})
+        self.status_lists = StatusLists({name: issuer_lists.current() for name, issuer_lists in self._lists.items()})
         self._publish_status_lists(self.status_lists)
         self._keys_changed()
         for _, document in self._documents():
@@ -153,8 +153,8 @@ class Refresher:
     def errors(self) -> list[str]:
         """Return what was wrong with each document at its last attempt."""
         # Without metadata the key set is not fetched, which is not a second error.
-        undiscovered = [self._key_sets[issuer] for issuer, it in self._metadata.items() if it.value is None]
-        errors = [(name, it.error()) for name, it in self._documents() if it not in undiscovered]
+        undiscovered = [self._key_sets[issuer] for issuer, found in self._metadata.items() if found.value is None]
+        errors = [(name, document.error()) for name, document in self._documents() if document not in undiscovered]
         return [f"{name}: {error}" for name, error in errors if error is not None]
 
     def _documents(self) -> Iterator[tuple[str, Document[Any]]]:

@@ -81,7 +81,8 @@ class IssuerLists:
     def set_keys(self, keys: TrustedKeys) -> None:
         """Verify by these keys from now on. Drop lists whose key was removed, and fetch what is missing."""
         self.keys = keys
-        removed = [uri for uri, it in self.lists.items() if it.value is not None and not keys.contains(it.value.key)]
+        held = [(uri, document.value) for uri, document in self.lists.items() if document.value is not None]
+        removed = [uri for uri, value in held if not keys.contains(value.key)]
         for uri in removed:
             self.lists[uri].discard()
             _log.warning("status_list_removed", issuer=self.issuer, uri=uri, reason="its key was removed")
@@ -112,7 +113,7 @@ class IssuerLists:
     def current(self) -> dict[str, CurrentStatusList]:
         """Return the lists as decisions read them."""
         values = ((uri, document.value, document.valid_until) for uri, document in self.lists.items())
-        return {uri: CurrentStatusList(it.octets, it.bits, until) for uri, it, until in values if it is not None}
+        return {uri: CurrentStatusList(one.octets, one.bits, until) for uri, one, until in values if one is not None}
 
     def count(self) -> int:
         """Return the number of lists that are held."""

@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
             if len(responses) == 1:
                 self._server.write_batched(self._transport, responses[0])
             else:
-                # Written at once, so that the transport soon pauses a client that does not read its responses.
+                # Written at once, so that reading soon pauses if the client does not read its responses.
                 self._server.flush()
                 self._transport.write(b"".join(responses))
             responses.clear()
