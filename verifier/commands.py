@@ -97,6 +97,9 @@ def explain(
 
 def discover(settings: VerifierSettings, url: str) -> int:
     """Print the tables of a policy file for the issuer whose metadata are at `url`, or near it."""
+    if settings.ca_file is not None:
+        # Unreadable authorities are an error of every command, also where the first document is fetched by http.
+        settings.ssl_context()
     try:
         found = asyncio.run(discover_issuer(url, settings.ssl_context, allow_http=settings.allow_http))
     except DiscoveryError as error:

@@ -179,8 +179,9 @@ def test_an_issuer_without_metadata_or_usable_keys_is_one_line(provider: Provide
     assert done.stderr.count("\n") == 1
 
 
-def test_certificate_authorities_that_cannot_be_read_are_one_line() -> None:
-    done = verifier_command("discover", "https://127.0.0.1:1/", CA_FILE=__file__)
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_certificate_authorities_that_cannot_be_read_are_one_line(scheme: str) -> None:
+    done = verifier_command("discover", f"{scheme}://127.0.0.1:1/", CA_FILE=__file__)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "VERIFIER_CA_FILE: no PEM certificates can be read (SSLError)\n"
 
