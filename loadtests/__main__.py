@@ -26,7 +26,7 @@ from shared.command_line import add_version, help_with_example
 
 SEEDED_ACCOUNTS: Final = 10_000
 SWEEP_STEPS: Final = "100,250,500,750,1000,1250,1500,1750,2000"
-SWEEP_THINK_SECONDS: Final = 2.0  # shorter than a person's, so that the knee lies within the steps
+SWEEP_THINK_SECONDS: Final = 2.0  # shorter than the pauses of people, so that the knee lies within the steps
 PUBLISHED: Final = ROOT / "specs/004-load-gateways-operation"
 _CONNECT_SECONDS: Final = 5.0
 _SPARE_SECONDS: Final = 90.0
@@ -54,21 +54,21 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="load|sweep|seed")
     load = _add(commands, "load", "one number of users, with thresholds", "--users 1000 --duration 3m")
     load.add_argument("--users", type=between(1, 20_000), default=1000, help="users at a time (1000)")
-    load.add_argument("--duration", type=_seconds, default=180.0, help="of everything, such as 180 or 3m (180)")
+    load.add_argument("--duration", type=_seconds, default=180.0, help="of the whole run, such as 180 or 3m (180)")
     load.set_defaults(command=_load)
     sweep = _add(commands, "sweep", "growing numbers of users, and the knee", "--steps 100,500,1000 --duration 3m")
     sweep.add_argument("--steps", type=parse_steps, default=SWEEP_STEPS, help=f"users at a time ({SWEEP_STEPS})")
     sweep.add_argument("--duration", type=_seconds, default=360.0, help="of all steps together (360)")
     sweep.set_defaults(command=_sweep)
     for command in (load, sweep):
-        command.add_argument("--ramp", type=_seconds, help="time in which the users arrive (a third)")
+        command.add_argument("--ramp", type=_seconds, help="time for the arrival of the users (a third)")
         command.add_argument(
             "--think", type=between(0.01, 600, float), help="mean pause between two steps of a user, in seconds"
         )
         command.add_argument("--scenario", choices=SCENARIOS, default="typical", help=", ".join(SCENARIOS))
         command.add_argument("--host", type=_url, help="base URL of a deployed gateway; then nothing is started")
         command.add_argument("--issuer", type=_url, help="base URL of its issuer (the host)")
-        command.add_argument("--accounts", type=between(0, 1_000_000), help="seeded ones (10,000; 0 with a host)")
+        command.add_argument("--accounts", type=between(0, 1_000_000), help="seeded accounts (10,000; 0 with a host)")
         command.add_argument("--call", type=_path, default="/", help="path to call through the gateway (/)")
         command.add_argument("--publish", action="store_true", help="also write the result into specs/004")
     make_seed = _add(commands, "seed", "accounts for a deployed issuer", "--accounts 10000")
@@ -136,7 +136,7 @@ def _ramp(options: argparse.Namespace, seconds: float, what: str) -> float:
 def _run_locust(options: argparse.Namespace, files: str, more: list[str], users: int) -> tuple[int, int]:
     """Run locust to its end; return the number of seeded accounts, and its exit status.
 
-    It patches the process that imports it, so it gets one of its own.
+    Locust patches the process that imports it, so it gets a process of its own.
     """
     scenario = SCENARIOS[options.scenario]
     think = scenario.think_seconds if options.think is None else options.think

@@ -40,7 +40,7 @@ def draw_sweep(steps: Sequence[Mapping[str, Any]], knee: int | None, path: Path)
 
 
 def draw_costs(groups: Mapping[str, Mapping[str, MedianRange]], path: Path) -> None:
-    """Draw a bar for the cost of each contender, by label in groups with headings; ours are green."""
+    """Draw a bar for the cost of each contender. `groups` has bars by label, by heading; ours are green."""
     figure, panels = plt.subplots(
         len(groups),
         1,

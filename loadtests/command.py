@@ -1,4 +1,4 @@
-"""What all commands of this package share: exit status, interruption, and a line of progress."""
+"""Exit statuses, interruption, types of options and lines of progress, for all commands of this package."""
 
 import signal
 import sys
@@ -43,7 +43,7 @@ def say(line: str, file: TextIO | None = None) -> None:
 
 
 def between(least: float, most: float, number: Callable[[str], float] = int) -> Callable[[str], float]:
-    """Return the type of an option: a number of a range."""
+    """Return the type of an option that takes a number from `least` to `most`."""
 
     def parse(text: str) -> float:
         if not least <= number(text) <= most:

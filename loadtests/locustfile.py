@@ -48,7 +48,7 @@ Check = Callable[[int], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response and its check. `retry_after` is set (seconds) where a 503 may and does request a later retry."""
+    """A response and its check. `retry_after` (seconds) is set for a 503 with Retry-After where this is right."""
 
     ok: bool
     status: int
@@ -84,7 +84,7 @@ class GatepassUser(FastHttpUser):
         self._password = file.read_text(encoding="ascii") if file else _throwaway_password
 
     def on_start(self) -> None:
-        """Spread the users that locust starts in the same second."""
+        """Wait for up to a second, to spread the users that locust starts at once."""
         gevent.sleep(_rng.random())
 
     def wait_time(self) -> float:
@@ -128,7 +128,7 @@ class GatepassUser(FastHttpUser):
     def send_to_issuer(
         self, operation: str, method: str, path: str, expected: int, token: str | None = None, **content: Any
     ) -> Response:
-        """Send one request to the issuer, whose right response has the status `expected`."""
+        """Send one request to the issuer; only a response with the status `expected` is right."""
         check = partial(check_status, expected=expected)
         return self.send(operation, method, f"{self._options.issuer}{path}", check, token, **content)
 
@@ -167,7 +167,7 @@ class GatepassUser(FastHttpUser):
         return _read_tokens(self.send_to_issuer("refresh", "POST", "/token", 200, data=form))
 
     def refresh_if_due(self, tokens: Tokens) -> Tokens | None:
-        """Return the same tokens, or new ones shortly before the access token expires."""
+        """Return the tokens, or new ones if the access token expires soon."""
         return tokens if time.monotonic() < tokens.refresh_at else self.refresh(tokens)
 
     def log_out(self, tokens: Tokens) -> bool:
@@ -176,7 +176,7 @@ class GatepassUser(FastHttpUser):
 
 
 class TypicalUser(GatepassUser):
-    """A person who logs in, calls the application about twenty times and logs out."""
+    """A user that logs in, calls the application about twenty times and logs out."""
 
     weight = 20
 
@@ -218,7 +218,7 @@ class SteadyCaller(GatepassUser):
 
 
 class InvalidTokenCaller(GatepassUser):
-    """An attacker who sends no token, or a valid one that was changed."""
+    """An attacker that sends no token, or a valid token that was changed."""
 
     weight = 2
     _invalid_tokens: Iterator[tuple[str, str | None]] | None = None
@@ -236,7 +236,7 @@ class InvalidTokenCaller(GatepassUser):
 
 
 class LoginStormUser(GatepassUser):
-    """A user who logs in again and again, as after an outage, and waits when told to retry later."""
+    """A user that logs in again and again, as after an outage, and obeys `Retry-After`."""
 
     @tag("login")
     @task
@@ -252,7 +252,7 @@ class LoginStormUser(GatepassUser):
 
 
 class RevocationUser(GatepassUser):
-    """A user who logs out and measures how long the gateway still accepts the token."""
+    """A user that logs out and measures how long the gateway still accepts the token."""
 
     @tag("login", "logout", "revocation")
     @task
@@ -292,7 +292,7 @@ def _read_tokens(response: Response) -> Tokens | None:
         access, refresh, lifetime = document["access_token"], document["refresh_token"], document["expires_in"]
         RECORDER.kids.add(kid_of(access))
     except (ValueError, LookupError, TypeError):
-        # The response is 200, but not that of an issuer.
+        # The response is 200, but not from an issuer.
         RECORDER.failures["login", "no tokens in the response"] += 1
         return None
     return Tokens(access, refresh, time.monotonic() + _USE_UNTIL * lifetime)

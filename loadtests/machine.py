@@ -1,4 +1,4 @@
-"""The machine under the figures: its description, the two cores that are used, and how busy they were."""
+"""The machine of a run: its description, the two cores that are used, and how busy they were."""
 
 import os
 import platform
@@ -28,7 +28,7 @@ class Cores:
 
 @dataclass(slots=True)
 class Busy:
-    """Share of a time, 0 to 1, in which each core was busy, and which the host used for other machines."""
+    """Shares of a time, 0 to 1: in which each core was busy, and which the host took for other machines."""
 
     server: float = 0.0
     load: float = 0.0

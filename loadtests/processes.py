@@ -25,15 +25,15 @@ _POLL_SECONDS: Final = 0.02
 
 
 class CannotStartError(Exception):
-    """A run lacks what it needs, or its options cannot be combined. The message is what to do."""
+    """A run lacks what it needs, or its options cannot be combined. The message says what to do."""
 
 
 class ProcessError(Exception):
-    """A program ended in a way that it should not have; the message has its last output."""
+    """A program failed, or did not end or respond in time. The message has its last output."""
 
 
 class InvalidRunError(Exception):
-    """A measurement is not what the report would claim. The run has no result."""
+    """A measurement is not valid, so the run has no result."""
 
 
 def run(command: Sequence[str], *, timeout: float, environment: Mapping[str, str] | None = None) -> str:
@@ -84,10 +84,10 @@ class Running:
             raise ProcessError(f"{self.log.stem} ended with {status}: {lines}")
 
     def wait_until(self, is_ready: Callable[[], bool], seconds: float) -> None:
-        """Poll until it is ready; an OSError means that it is not.
+        """Poll until the process is ready; an OSError of `is_ready` means that it is not.
 
         Raises:
-            ProcessError: it ended, or is not ready after `seconds`.
+            ProcessError: the process ended, or is not ready after `seconds`.
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -1,6 +1,6 @@
 """Event listeners for locust: options, progress, figures that its statistics lack, and the thresholds at the end.
 
-Locust resets its statistics when all users are there (`--reset-stats`); failures count from the start all the same.
+Locust resets its statistics when all users are there (`--reset-stats`), but failures are counted from the start.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def _apply_thresholds(environment: Environment, **_: Any) -> None:
     """Print and write the results while the stack still runs, and set locust's exit status."""
     options, stats = options_of(environment), environment.stats
     operations = {entry.name: entry for entry in stats.entries.values()}
-    # With several locust processes, the one that collects the statistics receives no single requests.
+    # With several locust processes, the process that collects the statistics is not told of single requests.
     failures = max(RECORDER.failures.total(), stats.total.num_failures)
     results = evaluate(operations, failures, len(RECORDER.kids), SCENARIOS.get(options.scenario, NO_SCENARIO))
     environment.process_exit_code = 0 if all_met(results) else 1

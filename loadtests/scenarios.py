@@ -47,7 +47,7 @@ class Scenario:
 
 
 NO_SCENARIO: Final = Scenario("", 0.0, ())
-"""Of a run of locust itself, from which nothing in particular is demanded."""
+"""The scenario of a run that was started with locust itself: no operation must have been measured."""
 
 SCENARIOS: Final = {
     "typical": Scenario("TypicalUser", 5.0, (*AUTH, CALL)),

@@ -1,4 +1,4 @@
-"""The target of a load run: mostly the one-machine stack, with ports and a state folder of its own."""
+"""The target of a load run: a one-machine stack with its own ports and state folder, or a deployed Gatepass."""
 
 import os
 import shlex
@@ -73,7 +73,7 @@ class Testbed:
         return dict(word.split("=", 1) for word in words if word != "export")
 
     def seeded(self, accounts: int) -> LoadTarget:
-        """Import so many accounts with a new password; return the target that has them."""
+        """Import this number of accounts with a new password; return the target with them."""
         password_file = self.home / "password"
         password = seed.write_password(password_file)
         if accounts:

@@ -1,7 +1,7 @@
 """`python -m loadtests.bench.algorithms`: the processor time of one decision in process, cached and by algorithm.
 
 Each round measures all algorithms in turn, so that a busy machine slows all of them alike. HTTP is not included:
-the other benchmark measures it, with RS256.
+`make bench` measures it, with RS256.
 """
 
 import argparse

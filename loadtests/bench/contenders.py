@@ -16,7 +16,7 @@ class Server:
         command: its arguments.
         template: the file in `configurations/` that becomes its `${config}`.
         environment: its variables.
-        values: what this one fills in for a `${…}` of the template.
+        values: for further `${…}` of the template.
     """
 
     command: tuple[str, ...]
@@ -33,7 +33,7 @@ class Contender:
         name: name in reports, targets and `--only`.
         label: name in the table and the chart.
         servers: its processes; each may reach the one before it at `${upstream_port}`, the last is loaded.
-        verifies: it must reject every invalid token; false only for what shows the ceiling.
+        verifies: it must reject every invalid token. False only for servers that check nothing, for comparison.
         hardened: it also checks everything that its configuration can express, as our verifier does.
         half_load: latency is measured at half its peak too.
         path: the path of the requests.
@@ -86,12 +86,12 @@ _NGINX_204: Final = _nginx("nginx_204.conf")
 _AUTH_REQUEST: Final = _nginx("nginx_auth_request.conf")
 _VERIFIER: Final = _verifier()
 _VERIFIER_UNCACHED: Final = _verifier(VERIFIER_CACHE_ENTRIES="0")
-# Its default of 100 tokens would miss nearly always with 1,000.
+# With Envoy's default of 100 cached tokens nearly all requests with the 1,000 tokens would miss.
 _ENVOY_CACHE: Final = "jwt_cache_config: { jwt_cache_size: 2048 }"
 _ENVOY_CACHED: Final = _envoy("envoy_hardened.yaml", _ENVOY_CACHE)
 _HAPROXY: Final = Server(("${haproxy}", "-db", "-f", "${config}"), "haproxy.cfg")
 _HAPROXY_HARDENED: Final = Server(("${haproxy}", "-db", "-f", "${config}"), "haproxy_hardened.cfg")
-# It serves the key set to those that only fetch it.
+# Serves the key set to contenders that cannot read it from a file.
 _JWKS: Final = Server(
     ("${python}", "-m", "http.server", "${port}", "--bind", "127.0.0.1", "--directory", "${fixtures}")
 )

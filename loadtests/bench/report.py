@@ -14,7 +14,7 @@ from loadtests.tables import table
 
 HEADINGS: Final = {False: "requested directly", True: "behind nginx auth_request, both on one core"}
 CEILINGS: Final = {False: "nginx-204", True: "nginx+204"}
-"""The contender that the cost of each group is compared with: directly, and behind nginx."""
+"""The contender that checks nothing in each group, with which the costs are compared: directly, and behind nginx."""
 BUSY_ENOUGH: Final = 0.9
 
 Key = tuple[str, LoadLevel]
@@ -23,7 +23,7 @@ Key = tuple[str, LoadLevel]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished run: what was compared, on what, and every sample.
+    """A finished run: the contenders, the machine, the versions, and every sample.
 
     Attributes:
         seconds: how long each sample took.
@@ -42,11 +42,11 @@ class Run:
         return median_range(list(self.by_round(key, figure).values()))
 
     def by_round(self, key: Key, figure: Callable[[Sample], float]) -> dict[int, float]:
-        """Return a figure of each round."""
+        """Return a figure of each round, by the number of the round."""
         return {one.round: figure(one) for one in self.samples if (one.contender, one.under) == key}
 
     def cost_ratios(self, key: Key, other: Key) -> list[float]:
-        """Return the processor time of `key` for each request in that of `other`, of the rounds with both."""
+        """Return the processor time for each request of `key` divided by that of `other`, for rounds with both."""
         ours, theirs = self.by_round(key, cost), self.by_round(other, cost)
         return [ours[number] / theirs[number] for number in ours if number in theirs]
 
@@ -166,7 +166,7 @@ def _half_load(run: Run) -> Iterator[str]:
 
 
 def _notes(run: Run) -> Iterator[str]:
-    """Yield notes: a server that was not the bottleneck has only a lower bound of its throughput, for example."""
+    """Yield reasons to read figures with care, such as a server whose core was not busy: it could do more."""
     for contender in run.contenders:
         for under in (LoadLevel.FEW, LoadLevel.MANY):
             busy = run.of((contender.name, under), lambda sample: sample.busy.server)

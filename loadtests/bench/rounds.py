@@ -23,7 +23,7 @@ class LoadLevel(StrEnum):
     HALF = "half load"
 
 
-# At half load enough for pauses of about 4 ms, which wrk's whole milliseconds can express; more only cost wrk itself.
+# 256 at half load: each then pauses for about 4 ms, since wrk's pauses are whole milliseconds. More would slow wrk.
 CONNECTIONS: Final = {LoadLevel.FEW: 32, LoadLevel.MANY: 1000, LoadLevel.HALF: 256}
 
 
@@ -109,7 +109,7 @@ def think_ms(rate: float, tried: float | None = None) -> float:
     naive = CONNECTIONS[LoadLevel.HALF] / rate * 1000
     if tried is None:
         return naive
-    cycle = CONNECTIONS[LoadLevel.HALF] / tried * 1000
+    cycle = CONNECTIONS[LoadLevel.HALF] / tried * 1000  # of which `cycle - naive` was the response
     return max(0.1, 2 * naive - cycle)
 
 

@@ -20,7 +20,7 @@ _REJECTED: Final = frozenset({401, 403})
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The surroundings of servers: their files, the fixtures, the paths of programs by name, and the core."""
+    """All that servers need: a directory for their files, the fixtures, paths of programs by name, and the core."""
 
     directory: Path
     fixtures: Fixtures

@@ -1,7 +1,7 @@
 """Arithmetic over samples: medians with their range, ratios taken round by round, targets met or not.
 
-Ratios compare within a round and only then take the median, so that a machine that changes its speed between
-rounds changes both sides of the fraction.
+A ratio is taken in each round, and then the median of the ratios: if the machine changes its speed between rounds,
+both figures of a ratio change alike.
 """
 
 import operator
@@ -49,7 +49,7 @@ class Target(Generic[T]):
     unit: str = ""
 
     def evaluate(self, run: T) -> tuple[str, bool | None]:
-        """Return what was measured, in words, and whether it is enough; None where it was not measured."""
+        """Return the figure in words, and whether it is within the bound; None where nothing was measured."""
         found = median_range(self.figures(run))
         if found is None:
             return "not measured", None

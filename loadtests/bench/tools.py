@@ -42,7 +42,7 @@ def find_tools() -> Mapping[str, str]:
 
 
 def select(names: Sequence[str], contenders: Iterable[Contender]) -> list[Contender]:
-    """Return those of `contenders` with these names, or all, and say which must be built first.
+    """Return the contenders with these names, or without names all. Print which of them must be built first.
 
     Raises:
         CannotStartError: one of `names` is not built.

@@ -123,7 +123,7 @@ def _fixtures(directory: Path, key_set: str) -> Fixtures:
 
 
 def to_text(outcomes: Sequence[Outcome]) -> str:
-    """Return the table of all, then that of wrong accepts by check."""
+    """Return a table with the decisions of each contender, and one with the wrong accepts of each check."""
     accepts, rejects = ("must", "must, no such check", "strict"), ("must", "strict")
     head = ["", "vectors", "must reject", *(f"wrong accepts, {one}" for one in accepts)]
     head += [*(f"wrong rejects, {one}" for one in rejects), "5xx", "no response"]

@@ -1,1 +1,1 @@
-"""`make bench-issuer`: logins, overload and refreshes of the issuer beside what bounds each of them."""
+"""`make bench-issuer`: logins, overload and refreshes of the issuer, each compared with what limits its rate."""

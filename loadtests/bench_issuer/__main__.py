@@ -13,13 +13,13 @@ from issuer.settings import IssuerSettings
 from loadtests import machine
 from loadtests.bench_issuer.measurements import Round, measure
 from loadtests.bench_issuer.report import to_json, to_text
-from loadtests.bench_issuer.testbed import Site, running_testbed
+from loadtests.bench_issuer.testbed import IssuerTestbed, running_testbed
 from loadtests.command import exit_status, progress
 from loadtests.processes import ROOT, raise_descriptor_limit
 from shared.command_line import add_version
 
 FULL = 3, 6.0, 20.0
-"""Rounds, the seconds of each part, and those of overload and logouts."""
+"""Number of rounds, seconds of each part, and seconds of overload and of logouts."""
 QUICK = 1, 4.0, 10.0
 
 
@@ -31,8 +31,8 @@ def main() -> int:
     add_version(parser)
     arguments = parser.parse_args()
     raise_descriptor_limit()
-    with running_testbed() as site:
-        rounds = uvloop.run(_measure(site, *(QUICK if arguments.quick else FULL)))
+    with running_testbed() as testbed:
+        rounds = uvloop.run(_measure(testbed, *(QUICK if arguments.quick else FULL)))
     about, wait = machine.describe(), IssuerSettings().password_hash_timeout_seconds
     print(f"\n{to_text(rounds, about, wait)}\n")
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -42,11 +42,11 @@ def main() -> int:
     return 0
 
 
-async def _measure(site: Site, rounds: int, seconds: float, overload_seconds: float) -> list[Round]:
+async def _measure(testbed: IssuerTestbed, rounds: int, seconds: float, overload_seconds: float) -> list[Round]:
     report, measured = progress(), []
     for number in range(1, rounds + 1):
         report(f"round {number} of {rounds}")
-        measured.append(await measure(site, seconds, overload_seconds, report))
+        measured.append(await measure(testbed, seconds, overload_seconds, report))
     return measured
 
 

@@ -1,8 +1,8 @@
 """The load: many kept-alive HTTP/1.1 connections from one process, as cheap as Python can make them.
 
-Each connection has its own loopback address, as clients do, so that limits for one IP address do not
-mistake a thousand clients for one attacker. Closed loops send after each response; an open loop sends at
-its rate in any case, and measures times from when a request was due.
+Each connection has its own loopback address, so that rate limits for one IP address do not apply to all of them
+together. Closed loops send after each response. An open loop sends at its rate even if responses are late, and
+measures times from the moment at which a request was due.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg  # noqa: TID251 - measures PostgreSQL beside the issuer
 
 from loadtests.bench_issuer.operations import Batch, Meter, Operations
-from loadtests.bench_issuer.testbed import Site
+from loadtests.bench_issuer.testbed import IssuerTestbed
 
 SIZES: Final = {"login": 60, "refresh": 500, "client_credentials": 1_000, "key set": 2_000, "GET /me": 1_000}
 """Number of repetitions of each operation, on each side."""
@@ -35,12 +35,12 @@ class Pair:
         return self.ours / self.naive
 
 
-async def compare(site: Site) -> dict[str, Pair]:
-    """Measure each operation in two halves in the order ours, naive, naive, ours."""
-    database = await asyncpg.connect(site.database_url)
+async def compare(testbed: IssuerTestbed) -> dict[str, Pair]:
+    """Measure each operation in the order ours, naive, naive, ours, so that a change of speed affects both alike."""
+    database = await asyncpg.connect(testbed.database_url)
     try:
-        meter = Meter(database, site.database_url)
-        ours, naive = Operations(site.ours), Operations(site.naive)
+        meter = Meter(database, testbed.database_url)
+        ours, naive = Operations(testbed.ours), Operations(testbed.naive)
         pairs = {}
         for name, size in SIZES.items():
             for side in (ours, naive):

@@ -29,7 +29,7 @@ from loadtests.bench_issuer import requests
 from loadtests.bench_issuer.client import Connection, Response, Sample, Step, closed_loops, open_loop
 from loadtests.bench_issuer.comparison import Pair, compare
 from loadtests.bench_issuer.operations import Operations, send
-from loadtests.bench_issuer.testbed import PASSWORD, Site
+from loadtests.bench_issuer.testbed import PASSWORD, IssuerTestbed
 from loadtests.processes import ROOT, InvalidRunError
 from shared.access_token import MIN_KEY_BITS
 
@@ -73,12 +73,14 @@ class Round:
         return 1 / (1 / self.swap_rate + 1 / self.signature_rate)
 
 
-async def measure(site: Site, seconds: float, overload_seconds: float, report: Callable[[str], None]) -> Round:
+async def measure(
+    testbed: IssuerTestbed, seconds: float, overload_seconds: float, report: Callable[[str], None]
+) -> Round:
     """Measure one round, each part for `seconds`, and overload and logouts for longer."""
     # The issuer does nothing while argon2 is measured alone.
     alone = await asyncio.to_thread(hashes, seconds)
     report(f"argon2 alone: {alone:.0f}/s")
-    issuer, operations = site.ours, Operations(site.ours)
+    issuer, operations = testbed.ours, Operations(testbed.ours)
     logins = await closed_loops(issuer.port, operations.logins(LOGIN_CONNECTIONS), seconds)
     report(f"logins: {logins.rate():.0f}/s")
     before = issuer.resident_bytes()
@@ -87,9 +89,9 @@ async def measure(site: Site, seconds: float, overload_seconds: float, report: C
     report(f"at {OVERLOAD:g} times that: {overload.rate():.0f}/s served, p99 {overload.percentile(0.99):.2f} s")
     refresh, me = await beside_logins(operations, seconds)
     report(f"while logins saturate: refresh p95 {refresh * 1000:.1f} ms, /me p95 {me * 1000:.1f} ms")
-    revoked = await revocations(operations, site.stack.ports["VERIFIER_PORT"], overload_seconds)
+    revoked = await revocations(operations, testbed.stack.ports["VERIFIER_PORT"], overload_seconds)
     report(f"{REVOCATIONS} logouts, seen by the verifier: p99 {revoked.percentile(0.99):.2f} s")
-    swaps = await _swaps(site, seconds)
+    swaps = await _swaps(testbed, seconds)
     report(f"compare-and-swap in PostgreSQL: {swaps:.0f}/s")
     signatures = await asyncio.to_thread(_signatures, seconds / 2)
     report(f"RS256 signatures: {signatures:.0f}/s")
@@ -97,7 +99,7 @@ async def measure(site: Site, seconds: float, overload_seconds: float, report: C
     await refreshing.log_in(REFRESH_CONNECTIONS)
     refreshes = await closed_loops(issuer.port, refreshing.refreshes(REFRESH_CONNECTIONS), seconds)
     report(f"refreshes: {refreshes.rate():.0f}/s")
-    costs = await compare(site)
+    costs = await compare(testbed)
     report(", ".join(f"{name}: {pair.ratio:.2f} x naive" for name, pair in costs.items()))
     return Round(
         argon2_rate=alone,
@@ -156,7 +158,7 @@ async def revocations(operations: Operations, verifier_port: int, seconds: float
     sample = Sample(seconds)
 
     async def follow(number: int, token: str) -> None:
-        await asyncio.sleep(random.uniform(0, seconds))  # noqa: S311 - spreads load, guards nothing
+        await asyncio.sleep(random.uniform(0, seconds))  # noqa: S311 - spreads load, is no secret
         issuer = await Connection.open(operations.server.port, number)
         verifier = await Connection.open(verifier_port, number)
         check = requests.with_token("GET", "/verify", token)
@@ -178,14 +180,14 @@ async def revocations(operations: Operations, verifier_port: int, seconds: float
     return sample
 
 
-async def _swaps(site: Site, seconds: float) -> float:
-    """Measure how many times a second PostgreSQL does the statement of a refresh for a bare client.
+async def _swaps(testbed: IssuerTestbed, seconds: float) -> float:
+    """Measure how many times a second PostgreSQL executes the statement of a refresh.
 
-    The same statement on the same table, over as many connections as the issuer has; no HTTP, no signature.
+    It is the issuer's statement on the issuer's table, over as many connections; no HTTP, no signature.
     """
     statement = load_queries(ROOT / "issuer/sessions/store.sql")["rotate-session"]
     swapped = 0
-    connections = [await asyncpg.connect(site.database_url) for _ in range(DATABASE_CONNECTIONS)]
+    connections = [await asyncpg.connect(testbed.database_url) for _ in range(DATABASE_CONNECTIONS)]
     rows = await connections[0].fetch(_LIVE_SESSIONS, DATABASE_CONNECTIONS)
     until = time.monotonic() + seconds
 

@@ -1,7 +1,7 @@
 """A straightforward service: Starlette, asyncpg, argon2-cffi and PyJWT, without what a login service also needs.
 
-It has no rate limits, audit trail, reuse detection, revocation at gateways, strict parsing or logs. It is the floor
-that the issuer's processor time is compared with.
+It has no rate limits, audit trail, reuse detection, revocation at gateways, strict parsing or logs. The issuer's
+processor time is compared with that of this application.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Operations at a server, and the cost of one there and in its PostgreSQL: processor time, and write-ahead log.
 
 Processor time is what both used while a few connections did a batch, divided by the size of the batch. It does not
-depend on how fast the load is sent, and less than a rate does on what else the machine does.
+depend on how fast the load is sent, and other programs on the machine change it less than they change a rate.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class Cost:
 
 
 class Operations:
-    """Batches of operations at one server, in the sessions of accounts that are logged in one after the other."""
+    """Batches of operations at one server: lists of steps, which send the requests when they are called."""
 
     def __init__(self, server: Server, accounts: Iterator[int] | None = None) -> None:
         self.server: Final = server
@@ -57,7 +57,7 @@ class Operations:
         self._accounts = accounts or cycle(range(ACCOUNTS))
 
     def logins(self, number: int) -> list[Step]:
-        """Log in; the sessions are used by other operations."""
+        """Return logins of one account after the other. The other operations use the new sessions."""
 
         async def log_in(connection: Connection) -> Response:
             response = await send(connection, self.login())
@@ -71,7 +71,7 @@ class Operations:
         return requests.login(next(self._accounts))
 
     def refreshes(self, number: int) -> list[Step]:
-        """Refresh one session after the other."""
+        """Return refreshes of one session after the other."""
 
         def refresh(session: dict[str, Any]) -> Step:
             async def do(connection: Connection) -> Response:
@@ -84,11 +84,11 @@ class Operations:
         return [refresh(self._session(index)) for index in range(number)]
 
     def readings(self, number: int) -> list[Step]:
-        """Send `GET /me` in one session after the other."""
+        """Return `GET /me` in one session after the other."""
         return self._with_tokens("GET", "/me", number)
 
     def logouts(self, number: int) -> list[Step]:
-        """Log out of one session after the other."""
+        """Return logouts of one session after the other."""
         return self._with_tokens("POST", "/logout", number)
 
     def _with_tokens(self, method: str, path: str, number: int) -> list[Step]:
@@ -99,12 +99,12 @@ class Operations:
         return [step(self._session(index)) for index in range(number)]
 
     def client_credentials(self, number: int) -> list[Step]:
-        """Request the token of a client."""
+        """Return requests for the token of a client."""
         request = requests.client_credentials(self.server.client_id, self.server.client_secret)
         return [lambda connection: send(connection, request)] * number
 
     def key_sets(self, number: int) -> list[Step]:
-        """Fetch the whole key set."""
+        """Return requests for the whole key set."""
         request = requests.request("GET", "/.well-known/jwks.json")
         return [lambda connection: send(connection, request)] * number
 
@@ -122,7 +122,7 @@ Batch = Callable[[Operations, int], list[Step]]
 
 
 class Meter:
-    """Reads what has been used, before and after a batch.
+    """A reader of processor time and write-ahead log, before and after a batch.
 
     Args:
         database: a connection of its own to the server's PostgreSQL.
@@ -135,7 +135,7 @@ class Meter:
         self._postmaster = int((folder / "postmaster.pid").read_text(encoding="ascii").split()[0])
 
     async def measure(self, server: Server, batch: Sequence[Step]) -> Cost:
-        """Do all of `batch` over a few connections."""
+        """Do all of `batch` over a few connections; return the cost of one operation on average."""
         before = await self._read(server)
         waits = await do_all(server.port, batch)
         used = [now - then for now, then in zip(await self._read(server), before, strict=True)]
@@ -148,10 +148,10 @@ class Meter:
 
 
 async def send(connection: Connection, request: bytes, expected: frozenset[int] = _DONE) -> Response:
-    """Return the response.
+    """Send a request and return its response.
 
     Raises:
-        InvalidRunError: it has another status.
+        InvalidRunError: the response has a status other than `expected`.
     """
     response = await connection.send(request)
     if response.status not in expected:

@@ -28,7 +28,7 @@ def refresh(token: str) -> bytes:
 
 
 def client_credentials(client_id: str, client_secret: str) -> bytes:
-    """Return the request of a client for an access token."""
+    """Return the request by which a client gets an access token."""
     credentials = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
     fields = f"Authorization: Basic {credentials}", "Content-Type: application/x-www-form-urlencoded"
     return request("POST", "/token", b"grant_type=client_credentials", *fields)

@@ -33,7 +33,7 @@ from loadtests import machine
 from loadtests.bench_issuer import requests
 from loadtests.bench_issuer.client import Connection, Response, Step
 from loadtests.bench_issuer.operations import Batch, Cost, Meter, Operations, send
-from loadtests.bench_issuer.testbed import ACCOUNTS, PASSWORD, Site, running_testbed
+from loadtests.bench_issuer.testbed import ACCOUNTS, PASSWORD, IssuerTestbed, running_testbed
 from loadtests.command import exit_status, progress, say
 from loadtests.tables import table
 from shared.command_line import add_version
@@ -88,13 +88,13 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"--accounts takes ascending numbers above {ACCOUNTS}")
     say(f"{machine.in_words(machine.describe())}; {LOGINS:,} sessions\n")
     report = progress()
-    with running_testbed() as site:
-        key = load_key_set(Path(site.stack.issuer_settings["ISSUER_KEYS_DIR"])).signing
+    with running_testbed() as testbed:
+        key = load_key_set(Path(testbed.stack.issuer_settings["ISSUER_KEYS_DIR"])).signing
         assert key is not None, "the issuer signs"
         head = [f"revoked of {LIST_BITS:,}", "token, bytes", "pack, ms", "compress, ms", "all with signature, ms"]
         lists = table(head, [_list_row(revoked, key) for revoked in REVOKED])
-        say("\n\n".join([lists, *asyncio.run(_measure_operations(site))]))
-        rows = [_measure_with(site, before, after, report) for before, after in pairwise([ACCOUNTS, *steps])]
+        say("\n\n".join([lists, *asyncio.run(_measure_operations(testbed))]))
+        rows = [_measure_with(testbed, before, after, report) for before, after in pairwise([ACCOUNTS, *steps])]
     if rows:
         head = ["accounts", *(f"{name}: issuer + PostgreSQL, ms of a core" for name in _GROWING)]
         head += ["imported a second", "database, MiB", "`audit verify`, s", "median waits, eight connections"]
@@ -117,22 +117,22 @@ def _median_ms(work: Callable[[], object]) -> str:
     return f"{statistics.median(timeit.repeat(work, number=1, repeat=_LIST_ROUNDS)) * 1000:.1f}"
 
 
-async def _measure_operations(site: Site) -> tuple[str, str]:
+async def _measure_operations(testbed: IssuerTestbed) -> tuple[str, str]:
     """Return the tables of operations and of rows."""
-    database = await asyncpg.connect(site.database_url)
+    database = await asyncpg.connect(testbed.database_url)
     try:
-        meter, operations = Meter(database, site.database_url), Operations(site.ours)
+        meter, operations = Meter(database, testbed.database_url), Operations(testbed.ours)
         costs: list[list[str]] = []
 
         async def measure(name: str, batch: Sequence[Step]) -> None:
-            cost = await meter.measure(site.ours, batch)
+            cost = await meter.measure(testbed.ours, batch)
             costs.append([name, f"{cost.server_ms:.2f}", f"{cost.postgres_ms:.2f}", f"{cost.wal_bytes:,.0f}"])
 
         await measure("login", operations.logins(LOGINS))
         await measure("refresh", operations.refreshes(REFRESHES_OF_EACH * LOGINS))
         await measure("client_credentials", operations.client_credentials(LOGINS))
         await measure("GET /me", operations.readings(LOGINS))
-        await measure("poll of a verifier, nothing new", [await _poll(site.ours.port)] * LOGINS)
+        await measure("poll of a verifier, nothing new", [await _poll(testbed.ours.port)] * LOGINS)
         await measure("logout", operations.logouts(LOGINS))
         head = ["one", "issuer, ms of a core", "PostgreSQL, ms of a core", "write-ahead log, bytes"]
         rows = [await _measure_rows(database, name) for name in _TABLES]
@@ -157,22 +157,22 @@ async def _poll(port: int) -> Step:
 
 
 async def _measure_rows(database: asyncpg.Connection, name: str) -> list[str]:
-    """Return a table's rows, and the bytes of each with indexes, without the space of updated rows."""
+    """Return a table's rows, and the bytes of each with indexes, without the space of old versions of rows."""
     await database.execute(f"VACUUM FULL {name}")
     rows = await database.fetchval(f"SELECT count(*) FROM {name}")  # noqa: S608 - a constant
     size = await database.fetchval(f"SELECT pg_total_relation_size('{name}')")
     return [name, f"{rows:,}", f"{size / rows:,.0f}" if rows else "-"]
 
 
-def _measure_with(site: Site, before: int, after: int, report: Callable[[str], None]) -> list[str]:
+def _measure_with(testbed: IssuerTestbed, before: int, after: int, report: Callable[[str], None]) -> list[str]:
     """Add accounts with their sessions; return the row of the table."""
     started = time.monotonic()
-    site.stack.import_accounts(range(before, after), PASSWORD)
+    testbed.stack.import_accounts(range(before, after), PASSWORD)
     imported_per_second = (after - before) / (time.monotonic() - started)
     report(f"{after:,} accounts: imported")
-    size, costs = asyncio.run(_fill_and_measure(site, after))
+    size, costs = asyncio.run(_fill_and_measure(testbed, after))
     started = time.monotonic()
-    site.stack.run_issuer("audit", "verify")
+    testbed.stack.run_issuer("audit", "verify")
     verify_seconds = time.monotonic() - started
     report(f"{after:,} accounts: measured, each with a session")
     waits = (f"{name} {cost.wait_ms:.1f} ms" for name, cost in costs.items())
@@ -186,20 +186,20 @@ def _measure_with(site: Site, before: int, after: int, report: Callable[[str], N
     ]
 
 
-async def _fill_and_measure(site: Site, accounts: int) -> tuple[int, dict[str, Cost]]:
+async def _fill_and_measure(testbed: IssuerTestbed, accounts: int) -> tuple[int, dict[str, Cost]]:
     """Return the bytes of the database, and the cost of each operation."""
-    database = await asyncpg.connect(site.database_url)
+    database = await asyncpg.connect(testbed.database_url)
     try:
         for name in ("users", "sessions", "audit_events"):
-            # It would run during a measurement, and its processor time would be counted.
+            # Autovacuum would run during a measurement, and its processor time would be counted.
             await database.execute(f"ALTER TABLE {name} SET (autovacuum_enabled = off)")
         await database.execute(_FILL, timeout=_FILL_SECONDS)
         await database.execute("VACUUM ANALYZE", timeout=_FILL_SECONDS)
         size = await database.fetchval("SELECT pg_database_size(current_database())")
         chosen = random.Random(accounts).sample(range(accounts), OPERATIONS)  # noqa: S311 - the same every time
-        meter, operations = Meter(database, site.database_url), Operations(site.ours, iter(chosen))
+        meter, operations = Meter(database, testbed.database_url), Operations(testbed.ours, iter(chosen))
         return size, {
-            name: await meter.measure(site.ours, batch(operations, OPERATIONS)) for name, batch in _GROWING.items()
+            name: await meter.measure(testbed.ours, batch(operations, OPERATIONS)) for name, batch in _GROWING.items()
         }
     finally:
         await database.close()

@@ -51,7 +51,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class IssuerTestbed:
     """A running stack with its issuer, and the naive application beside it."""
 
     stack: testbed.Testbed
@@ -61,7 +61,7 @@ class Site:
 
 
 @contextmanager
-def running_testbed() -> Iterator[Site]:
+def running_testbed() -> Iterator[IssuerTestbed]:
     """Start everything, import the accounts, and stop it at the end of the block."""
     with (
         tempfile.TemporaryDirectory(prefix="gatepass-bench-") as folder,
@@ -73,7 +73,7 @@ def running_testbed() -> Iterator[Site]:
         ours = Server(stack.ports["ISSUER_PORT"], _issuer_pid(stack.process.pid), client["id"], client["secret"])
         database_url = stack.issuer_settings["ISSUER_DATABASE_URL"]
         with _running_naive_application(database_url, Path(folder, "naive.log")) as naive:
-            yield Site(stack, database_url, ours, naive)
+            yield IssuerTestbed(stack, database_url, ours, naive)
 
 
 def _issuer_pid(stack_pid: int) -> int:

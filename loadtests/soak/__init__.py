@@ -1,1 +1,1 @@
-"""The soak test: a mixed load for an hour or more, and whether anything grows that should not."""
+"""The soak test: a mixed load for an hour or more, and a check that nothing grows without bound."""

@@ -1,4 +1,4 @@
-"""`make soak`: a mixed load on the one-machine stack for an hour or more, and whether anything grows.
+"""`make soak`: a mixed load on the one-machine stack for an hour or more, and a report of what grows.
 
 Exit status: 0 every bound met, 1 a bound not met or no result, 2 invalid options. See loadtests/README.md.
 """

@@ -17,7 +17,7 @@ STATUS_LIST_BYTES: Final = 512 * 1024
 """Largest status list that verifiers read (contract E)."""
 
 BYTES_PER_ROW: Final[Mapping[str, float]] = {"users": 360, "sessions": 524, "audit_events": 344}
-"""Published size of a row with its indexes (docs/operations/sizing.md). These tables keep a row of each event."""
+"""Published size of a row with its indexes (docs/operations/sizing.md). These tables get a row with each event."""
 
 ROW_SLACK: Final = 2.0
 """The published figures are of compacted tables; tables in use hold dead rows until autovacuum removes them."""
@@ -72,11 +72,11 @@ def _parts(samples: Sequence[Sample]) -> Iterator[Finding]:
         is_bounded = part != "PostgreSQL"
         memory = [sample.parts[part].memory_bytes / MIB for sample in samples]
         descriptors = [float(sample.parts[part].descriptors) for sample in samples]
-        yield _flat(f"{part}: memory, MiB", samples, memory, MEMORY_MIB_AN_HOUR if is_bounded else None)
-        yield _flat(f"{part}: descriptors", samples, descriptors, DESCRIPTORS_AN_HOUR if is_bounded else None)
+        yield _growth(f"{part}: memory, MiB", samples, memory, MEMORY_MIB_AN_HOUR if is_bounded else None)
+        yield _growth(f"{part}: descriptors", samples, descriptors, DESCRIPTORS_AN_HOUR if is_bounded else None)
 
 
-def _flat(name: str, samples: Sequence[Sample], values: Sequence[float], bound: float | None) -> Finding:
+def _growth(name: str, samples: Sequence[Sample], values: Sequence[float], bound: float | None) -> Finding:
     """Return the growth by a straight line through the second half of the samples."""
     half = len(samples) // 2
     growth = linear_regression([sample.seconds for sample in samples[half:]], values[half:]).slope * _HOUR

@@ -48,15 +48,15 @@ _RESPONSE_BYTES: Final = 400
 
 def issuer_under_load() -> Figures:
     """Measure a stack of `make run` with a thousand accounts: overload, other requests during logins, revocations."""
-    with running_testbed() as site:
-        yield "issuer-memory", site.ours.resident_bytes() / _MEBIBYTE
-        operations = Operations(site.ours)
+    with running_testbed() as testbed:
+        yield "issuer-memory", testbed.ours.resident_bytes() / _MEBIBYTE
+        operations = Operations(testbed.ours)
         overload = asyncio.run(overloaded(operations, hashes(_SECONDS), _OVERLOAD_SECONDS))
         yield "overload", overload.percentile(0.99)
         refresh, me = asyncio.run(beside_logins(operations, _SECONDS))
         yield "refresh-beside-logins", refresh * 1000
         yield "me-beside-logins", me * 1000
-        revoked = asyncio.run(revocations(operations, site.stack.ports["VERIFIER_PORT"], _OVERLOAD_SECONDS))
+        revoked = asyncio.run(revocations(operations, testbed.stack.ports["VERIFIER_PORT"], _OVERLOAD_SECONDS))
         yield "revocation", revoked.percentile(0.99)
 
 

@@ -12,8 +12,8 @@ from loadtests.bench_issuer.testbed import running_testbed
 def test_every_operation_costs_both_sides_something(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "SIZES", dict.fromkeys(comparison.SIZES, 20))
     monkeypatch.setattr(comparison, "_WARM_UP", 4)
-    with running_testbed() as site:
-        pairs = asyncio.run(compare(site))
+    with running_testbed() as testbed:
+        pairs = asyncio.run(compare(testbed))
     assert list(pairs) == ["login", "refresh", "client_credentials", "key set", "GET /me"]
     assert all(pair.ours > 0 and pair.naive > 0 for pair in pairs.values())
     cheapest = min(pairs.values(), key=lambda pair: pair.naive)
