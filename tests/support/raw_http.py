@@ -6,6 +6,7 @@ A client library would normalise requests and tolerate malformed responses.
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -105,6 +106,12 @@ class Wire:
         """Close the sending side; responses are still expected."""
         self.socket.shutdown(socket.SHUT_WR)
         return self
+
+    def send_until_closed(self, *pieces: bytes) -> list[Response]:
+        """Send to a server that may close meanwhile; return every response until it closes."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.send(*pieces)
+        return self.rest()
 
     def ask(self, request: bytes) -> Response:
         """Send one request and read one response."""

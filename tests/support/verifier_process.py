@@ -62,7 +62,7 @@ class VerifierProcess(SubrequestListener, Service):
         return sum(value for known, value in self.samples(name) if labels.items() <= known.items())
 
     def reload(self) -> None:
-        """Send Send SIGHUP."""
+        """Send SIGHUP."""
         self.process.send_signal(signal.SIGHUP)
 
 

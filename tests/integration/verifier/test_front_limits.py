@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.listening_server import ListeningServer, listening_server
 from tests.support.processes import wait_until
-from tests.support.raw_http import Response, bearer, request, request_of
+from tests.support.raw_http import bearer, request, request_of
 from tests.support.verifier_process import (
     SubrequestListener,
     VerifierFolder,
@@ -26,14 +26,6 @@ _LIMIT = 16 * 1024
 _SMALL: Final = request()
 _READ_AT_ONCE: Final = 4096
 _SEED = 20_260_401
-
-
-def _responses(verifier: SubrequestListener, *pieces: bytes) -> list[Response]:
-    """Return the responses of a server that may close while the client still sends."""
-    with verifier.connect() as wire:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            wire.send(*pieces)
-        return wire.rest()
 
 
 def test_a_head_of_exactly_16_kib_is_accepted(verifier: SubrequestListener) -> None:
@@ -64,14 +56,16 @@ def _oversized(token: str) -> dict[str, bytes]:
 def test_a_head_over_16_kib_gets_431_and_is_closed(verifier: SubrequestListener, case: str) -> None:
     data = _oversized(bearer(verifier.token()))[case]
     for pieces in ([data], [data[:4000], data[4000:]]):
-        responses = _responses(verifier, *pieces)
+        with verifier.connect() as wire:
+            responses = wire.send_until_closed(*pieces)
         assert [response.closes for response in responses] == [True]
         assert responses[0].status == 431 or (case == "a huge method" and responses[0].status == 400)
 
 
 def test_an_oversized_head_is_rejected_also_after_accepted_requests(verifier: SubrequestListener) -> None:
     token = bearer(verifier.token())
-    responses = _responses(verifier, request("/verify", token) * 3 + request_of(3 * _LIMIT, token))
+    with verifier.connect() as wire:
+        responses = wire.send_until_closed(request("/verify", token) * 3 + request_of(3 * _LIMIT, token))
     assert [response.status for response in responses] == [200, 200, 200, 431]
 
 

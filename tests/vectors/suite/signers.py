@@ -68,7 +68,7 @@ def _rsa() -> Iterator[Sign]:
 
 
 def _symmetric() -> Iterator[Sign]:
-    """Yield Yield HMACs whose secret is a spelling of the public key."""
+    """Yield HMACs whose secret is a spelling of the public key."""
     public = GOOD.key.public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     jwk = json.loads(GOOD.jwks)["keys"][0]
