@@ -9,7 +9,7 @@ from openapi_spec_validator import validate
 
 from issuer.http.problems import INTERNAL, PROBLEMS
 from issuer.oauth.errors import OAUTH_ERROR_CODES, UNAVAILABLE
-from tests.support.openapi import SERVED, contract, served_form
+from tests.support.openapi import SERVED, contract, resolved, served_form
 
 DOCUMENT = contract()
 SLUG = re.compile(r"`(?!errors`)([a-z-]+)`")
@@ -42,7 +42,11 @@ def test_every_oauth_error_is_documented_under_its_status() -> None:
 def responses() -> list[tuple[str, dict[str, Any]]]:
     """Return each status of each operation, with its response."""
     operations = [operation for item in DOCUMENT["paths"].values() for operation in item.values()]
-    return [(status, resolved(response)) for entry in operations for status, response in entry["responses"].items()]
+    return [
+        (status, resolved(DOCUMENT, response))
+        for entry in operations
+        for status, response in entry["responses"].items()
+    ]
 
 
 def slugs(response: dict[str, Any]) -> list[str]:
@@ -52,19 +56,9 @@ def slugs(response: dict[str, Any]) -> list[str]:
 
 def oauth_codes(response: dict[str, Any]) -> list[str]:
     """Return the values that `error` may have in a response."""
-    schema = resolved(response.get("content", {}).get("application/json", {}).get("schema", {}))
+    schema = resolved(DOCUMENT, response.get("content", {}).get("application/json", {}).get("schema", {}))
     error = schema.get("properties", {}).get("error", {})
     return list(error.get("enum", [error["const"]] if "const" in error else []))
-
-
-def resolved(node: dict[str, Any]) -> dict[str, Any]:
-    """Return the target of a reference."""
-    if "$ref" not in node:
-        return node
-    target = DOCUMENT
-    for part in node["$ref"].removeprefix("#/").split("/"):
-        target = target[part]
-    return target
 
 
 def test_every_request_and_response_body_has_valid_examples() -> None:
@@ -92,7 +86,7 @@ def media_types() -> Iterator[tuple[str, dict[str, Any]]]:
         for method, operation in item.items():
             bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}
             for name, body in bodies.items():
-                for media in resolved(body).get("content", {}).values():
+                for media in resolved(DOCUMENT, body).get("content", {}).values():
                     yield f"{method} {path} {name}", media
 
 

@@ -44,6 +44,15 @@ class IssuerProcess(Service):
         """Return the port of the public listener."""
         return int(self.url.rsplit(":", 1)[1])
 
+    @property
+    def verifier_settings(self) -> dict[str, Any]:
+        """Return the settings of a verifier that follows this issuer over HTTP."""
+        return {
+            "ISSUER": self.url,
+            "JWKS_URL": f"{self.url}/.well-known/jwks.json",
+            "STATUS_LISTS": f"{self.url}/status-lists",
+        }
+
     def metric(self, name: str) -> float:
         """Return the value of a series, named as in /metrics; 0 if it does not exist."""
         lines = self.admin("/metrics").text.splitlines()
@@ -66,9 +75,10 @@ class IssuerProcess(Service):
         form = {"grant_type": "refresh_token", "refresh_token": token} | form
         return HTTP.post(f"{self.url}/token", data=form, timeout=30)
 
-    def request(self, method: str, path: str, access_token: str) -> httpx.Response:
+    def request(self, method: str, path: str, access_token: str, **options: Any) -> httpx.Response:
         """Send a request with an access token."""
-        return HTTP.request(method, self.url + path, headers={"Authorization": f"Bearer {access_token}"}, timeout=30)
+        headers = {"Authorization": f"Bearer {access_token}"}
+        return HTTP.request(method, self.url + path, headers=headers, timeout=30, **options)
 
     def session(self, email: str | None = None) -> dict[str, Any]:
         """Register, unless the email is registered, and log in; return the token response. The default email is

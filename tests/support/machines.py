@@ -1,6 +1,5 @@
 """Registered OAuth clients, and their requests."""
 
-import asyncio
 import base64
 import json
 import secrets
@@ -21,6 +20,7 @@ from issuer.oauth.store import ClientStore
 from issuer.tokens.size import TokenBudget
 from tests.support.issuer_process import IssuerProcess
 from tests.support.plain_http import HTTP
+from tests.support.postgres import with_database
 
 T = TypeVar("T")
 
@@ -77,20 +77,12 @@ def basic(client_id: str, secret: str) -> dict[str, str]:
 
 def operate(issuer: IssuerProcess, work: Callable[[ClientRegistry], Awaitable[T]]) -> T:
     """Run `work` on the client registry, in this process."""
+    budget = TokenBudget(issuer.url, "gatepass")
 
-    async def run() -> T:
-        database = Database(issuer.database_url, connections=1)
-        try:
-            rows = ClientStore(database)
-            return await work(
-                ClientRegistry(
-                    TokenBudget(issuer.url, "gatepass"), rows, lambda: datetime.now(UTC), secrets.token_bytes
-                )
-            )
-        finally:
-            await database.close()
+    def registry(database: Database) -> ClientRegistry:
+        return ClientRegistry(budget, ClientStore(database), lambda: datetime.now(UTC), secrets.token_bytes)
 
-    return asyncio.run(run())
+    return with_database(issuer.database_url, lambda database: work(registry(database)))
 
 
 def with_secret(

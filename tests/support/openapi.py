@@ -17,6 +17,16 @@ def contract() -> dict[str, Any]:
     return document
 
 
+def resolved(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """Return the target of a reference in `document`; another node is returned as it is."""
+    while "$ref" in node:
+        target: Any = document
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        node = target
+    return node
+
+
 def served_form() -> str:
     """Return the expected content of issuer/http/openapi.json."""
     return json.dumps(contract(), ensure_ascii=False, separators=(",", ":")) + "\n"

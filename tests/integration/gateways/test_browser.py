@@ -102,9 +102,7 @@ def stack(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
         verifier = processes.enter_context(
             VerifierFolder(folder).running(
                 policies=written[1].replace("https://$HOST", origin),
-                ISSUER=issuer.url,
-                JWKS_URL=f"{issuer.url}/.well-known/jwks.json",
-                STATUS_LISTS=f"{issuer.url}/status-lists",
+                **issuer.verifier_settings,
                 LEEWAY_SECONDS=0,
             )
         )

@@ -59,9 +59,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             running_issuer(cluster.url()) as one,
             running_issuer(cluster.url(), one.keys_dir, URL=one.url) as other,
             VerifierFolder(tmp_path_factory.mktemp("verifier")).running(
-                ISSUER=one.url,
-                JWKS_URL=f"{one.url}/.well-known/jwks.json",
-                STATUS_LISTS=f"{other.url}/status-lists",
+                **one.verifier_settings | {"STATUS_LISTS": f"{other.url}/status-lists"}
             ) as verifier,
         ):
             yield Site(cluster, (one, other), AcknowledgedLoad([one.url, other.url], [verifier]))

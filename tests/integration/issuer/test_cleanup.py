@@ -13,7 +13,7 @@ from issuer.db.pool import Database
 from issuer.telemetry.metrics import Metrics
 from tests.support.accounts import add_account, add_sessions
 from tests.support.issuer_process import IssuerProcess, issuer_command
-from tests.support.postgres import Postgres, execute
+from tests.support.postgres import Postgres, execute, with_database
 
 T = TypeVar("T")
 
@@ -40,16 +40,10 @@ def empty(url: str) -> None:
 
 
 def clean_up(url: str, use: Callable[[Cleanup], Awaitable[T]], now: datetime | None = None) -> T:
-    async def run() -> T:
-        database = Database(url, 2)
-        try:
-            return await use(
-                Cleanup(database, Metrics(), lambda: now or datetime.now(UTC), asyncio.sleep, lambda: 0.5)
-            )
-        finally:
-            await database.close()
+    def cleanup(database: Database) -> Cleanup:
+        return Cleanup(database, Metrics(), lambda: now or datetime.now(UTC), asyncio.sleep, lambda: 0.5)
 
-    return asyncio.run(run())
+    return with_database(url, lambda database: use(cleanup(database)), connections=2)
 
 
 def add_of_everything(url: str, expired_for: str) -> None:

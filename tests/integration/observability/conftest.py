@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import pytest
 
 from tests.support.issuer_process import IssuerProcess, running_issuer
-from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
@@ -23,8 +22,7 @@ class Site:
         self.issuer.register("ada@example.com")
         login = self.issuer.login("ada@example.com").json()
         self.issuer.login("ada@example.com", "not her password at all")
-        form = {"grant_type": "refresh_token", "refresh_token": login["refresh_token"]}
-        assert HTTP.post(f"{self.issuer.url}/token", data=form).status_code == 200
+        assert self.issuer.refresh(login["refresh_token"]).status_code == 200
         token = login["access_token"].encode()
         assert [self.verifier.ask(token=token).status for _ in range(3)] == [200] * 3
         assert self.verifier.ask(token=token[:-4] + b"AAAA").status == 401
@@ -36,11 +34,7 @@ def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     mail = tmp_path_factory.mktemp("mail").as_uri()
     with (
         running_issuer(postgres.migrated_database(), MAIL_URL=mail, MAIL_FROM="gatepass@example.com") as issuer,
-        VerifierFolder(folder).running(
-            ISSUER=issuer.url,
-            JWKS_URL=f"{issuer.url}/.well-known/jwks.json",
-            STATUS_LISTS=f"{issuer.url}/status-lists",
-        ) as verifier,
+        VerifierFolder(folder).running(**issuer.verifier_settings) as verifier,
     ):
         site = Site(issuer, verifier)
         site.use()

@@ -19,8 +19,7 @@ from issuer.errors import AccountNotFoundError, InvalidFieldsError, SessionNotFo
 from issuer.tokens.size import TokenBudget
 from tests.support.accounts import add_account, add_sessions
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command
-from tests.support.plain_http import HTTP
-from tests.support.postgres import execute
+from tests.support.postgres import execute, with_database
 
 T = TypeVar("T")
 Act = Callable[..., Awaitable[object]]
@@ -28,14 +27,10 @@ BUDGET = TokenBudget("https://issuer.example", "gatepass", 1100)
 
 
 def administer(url: str, use: Callable[[Administration], Awaitable[T]]) -> T:
-    async def run() -> T:
-        database = Database(url, 1)
-        try:
-            return await use(Administration(AdministrationStore(database), lambda: datetime.now(UTC), BUDGET))
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
+    return with_database(
+        url,
+        lambda database: use(Administration(AdministrationStore(database), lambda: datetime.now(UTC), BUDGET)),
+    )
 
 
 def acting(act: Act, *arguments: object) -> Callable[[Administration], Awaitable[object]]:
@@ -191,7 +186,7 @@ def test_any_granted_roles_and_scopes_fit_into_a_token(issuer: IssuerProcess) ->
     assert "instead of 2048 at most: shorten it by" in excess.stderr
     token = issuer.login("granted@example.com").json()["access_token"]
     assert 2000 < len(token) <= 2048
-    assert HTTP.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert issuer.request("GET", "/me", token).status_code == 200
     nothing = command(issuer, "users", "update", account["id"])
     assert (nothing.returncode, nothing.stderr) == (1, "nothing to change: give --scope, --role or --claim\n")
 
@@ -214,7 +209,7 @@ def test_an_operator_creates_disables_and_deletes_an_account(issuer: IssuerProce
     assert run(issuer, "users", "disable", account["id"])["state"] == "disabled"
     assert run(issuer, "users", "list", "--disabled", "--limit", "1")["state"] == "disabled"
     assert issuer.login("day@example.com").status_code == 401
-    assert HTTP.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+    assert issuer.request("GET", "/me", token).status_code == 401
     assert run(issuer, "users", "enable", account["id"])["state"] == "enabled"
     assert issuer.login("day@example.com").status_code == 200
     assert run(issuer, "users", "show", "DAY@example.com")["id"] == account["id"]
@@ -259,7 +254,7 @@ def test_an_operator_sets_a_password(issuer: IssuerProcess) -> None:
     execute(issuer.database_url, "UPDATE rate_limit_counters SET last_at = now() - interval '15 minutes'")
     assert issuer.login("forgetful@example.com", "green tea at seven o'clock").status_code == 200
     assert issuer.login("forgetful@example.com").status_code == 401
-    refreshed = HTTP.post(f"{issuer.url}/token", data={"grant_type": "refresh_token", "refresh_token": refresh_token})
+    refreshed = issuer.refresh(refresh_token)
     assert (refreshed.status_code, refreshed.json()["error"]) == (400, "invalid_grant")
     assert ("session_revoked", "password_set") in events(issuer.database_url, UUID(account))
 

@@ -2,37 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from typing import TypeVar
 
 import asyncpg  # noqa: TID251 - the errors of PostgreSQL
 import pytest
 from structlog.testing import capture_logs
 
-from issuer.db.pool import REQUEST_TIMEOUTS, Database
+from issuer.db.pool import Database
 from issuer.errors import DatabaseUnavailableError, UnexpectedDatabaseError
 from issuer.telemetry.metrics import Metrics
 from tests.support.issuer_process import IssuerProcess, issuer_command
-from tests.support.postgres import execute
+from tests.support.postgres import execute, with_database
 from tests.support.processes import free_port
 
-T = TypeVar("T")
-
 SECRET_VALUE = "hunter2@example.com"
-
-
-def with_database(
-    url: str, use: Callable[[Database], Awaitable[T]], metrics: Metrics | None = None, connections: int = 1
-) -> T:
-    async def run() -> T:
-        database = Database(url, connections, REQUEST_TIMEOUTS, metrics)
-        try:
-            return await use(database)
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
 
 
 def test_requests_are_served_in_the_order_of_their_arrival(database_url: str) -> None:

@@ -10,7 +10,7 @@ from openapi_schema_validator import OAS31Validator
 
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.machines import with_secret
-from tests.support.openapi import contract
+from tests.support.openapi import contract, resolved
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
 from tests.support.processes import free_port
@@ -204,19 +204,10 @@ def document() -> dict[str, Any]:
     return contract()
 
 
-def resolve(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in node:
-        target: Any = document
-        for part in node["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        node = target
-    return node
-
-
 def check(document: dict[str, Any], path: str, method: str, status: str, response: httpx.Response) -> None:
     assert response.status_code == int(status)
-    documented = resolve(document, document["paths"][path][method]["responses"][status])
-    headers = {name: resolve(document, header) for name, header in documented.get("headers", {}).items()}
+    documented = resolved(document, document["paths"][path][method]["responses"][status])
+    headers = {name: resolved(document, header) for name, header in documented.get("headers", {}).items()}
     for name in (name for name, header in headers.items() if header.get("required") or name in response.headers):
         schema = headers[name]["schema"]
         value: Any = response.headers[name]

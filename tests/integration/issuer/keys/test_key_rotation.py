@@ -14,7 +14,6 @@ import pytest
 from issuer.keys.rotation import RotationPolicy
 from shared.jwks import parse_jwks
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
-from tests.support.plain_http import HTTP
 from tests.support.processes import free_port, wait_until
 from tests.support.signing_keys import generate_key, key_manager
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
@@ -160,8 +159,7 @@ def test_a_revoked_key_is_rejected_after_the_next_refresh_and_new_logins_work(
         wait_until(lambda: signed_by(issuer.login(EMAIL).json()["access_token"]) != leaked, "a new key", 5)
         again = issuer.login(EMAIL).json()["access_token"].encode()
         wait_until(lambda: verifier.ask(token=again).status == 200, "a new token accepted", 5)
-        me = HTTP.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token.decode()}"})
-        assert me.status_code == 401
+        assert issuer.request("GET", "/me", token.decode()).status_code == 401
         assert leaked not in parse_jwks((keys / "public/jwks.json").read_bytes()).keys
 
 

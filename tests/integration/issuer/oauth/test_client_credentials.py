@@ -98,7 +98,7 @@ def test_rfc6749_4_4_3_no_refresh_token_is_issued(issuer: IssuerProcess, machine
 def test_a_client_token_opens_no_account_endpoint(issuer: IssuerProcess) -> None:
     token = with_secret(issuer).token()
     assert claims_of(token)["aud"] == "gatepass"
-    me = HTTP.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"})
+    me = issuer.request("GET", "/me", token)
     assert (me.status_code, me.json()["type"]) == (401, "urn:gatepass:problem:invalid-token")
 
 

@@ -25,7 +25,7 @@ from issuer.tokens.size import TokenBudget
 from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.claims import StatusReference
 from tests.support.machines import KEY, public_jwk
-from tests.support.postgres import execute, wait_until_blocked
+from tests.support.postgres import execute, wait_until_blocked, with_database
 from tests.unit.issuer.oauth.test_client_assertion import NOW, RSA_KEY, SECONDS, URL, claims, document, rsa_jwk, sign
 
 
@@ -60,14 +60,7 @@ class Bench:
 
 
 def on(database_url: str, work: Callable[[Bench], Awaitable[None]]) -> None:
-    async def run() -> None:
-        database = Database(database_url, connections=10)
-        try:
-            await work(Bench(database))
-        finally:
-            await database.close()
-
-    asyncio.run(run())
+    with_database(database_url, lambda database: work(Bench(database)), connections=10)
 
 
 def test_failed_client_authentication_cannot_fill_the_trail(database_url: str) -> None:

@@ -211,12 +211,10 @@ def test_the_issuers_own_endpoints_accept_tokens_for_its_audience_alone(issuer: 
     own = log_in(issuer, "own@example.com", client_id=portal).json()
     other = log_in(issuer, "own@example.com", client_id=portal, resource="https://portal.example").json()
     for method, path in (("GET", "/me"), ("GET", "/sessions"), ("DELETE", "/sessions"), ("POST", "/logout")):
-        bearer = {"Authorization": f"Bearer {other['access_token']}"}
-        response = HTTP.request(method, issuer.url + path, headers=bearer)
+        response = issuer.request(method, path, other["access_token"])
         assert (response.status_code, response.json()["type"]) == (401, "urn:gatepass:problem:invalid-token")
     for method, path, status in (("GET", "/me", 200), ("GET", "/sessions", 200), ("POST", "/logout", 204)):
-        bearer = {"Authorization": f"Bearer {own['access_token']}"}
-        assert HTTP.request(method, issuer.url + path, headers=bearer).status_code == status
+        assert issuer.request(method, path, own["access_token"]).status_code == status
     assert issuer.refresh(other["refresh_token"]).status_code == 200
 
 

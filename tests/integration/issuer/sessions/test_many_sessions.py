@@ -13,7 +13,6 @@ import pytest
 from issuer.audit.events import RevocationReason
 from tests.integration.issuer.sessions.test_sessions import status_and_body
 from tests.support.issuer_process import PASSWORD, IssuerProcess
-from tests.support.plain_http import HTTP
 from tests.support.postgres import execute
 from tests.support.session_bench import CONTEXT, LOGIN, session_bench
 from tests.support.token_forge import claims_of
@@ -116,15 +115,13 @@ def status_of(send: Callable[[], httpx.Response]) -> int:
 
 
 def change_password(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
-    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
     body = {"current_password": PASSWORD, "new_password": "another long and lonely walk"}
-    assert status_of(lambda: HTTP.post(f"{issuer.url}/password", json=body, headers=bearer, timeout=30)) in {200, 204}
+    request = partial(issuer.request, "POST", "/password", tokens["access_token"], json=body)
+    assert status_of(request) in {200, 204}
 
 
 def delete_account(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
-    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
-    body = {"password": PASSWORD}
-    request = partial(HTTP.request, "DELETE", f"{issuer.url}/me", json=body, headers=bearer, timeout=30)
+    request = partial(issuer.request, "DELETE", "/me", tokens["access_token"], json={"password": PASSWORD})
     assert status_of(request) == 204
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -35,9 +36,8 @@ class Site:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def ask(self, method: str, path: str, token: str, **request: object) -> int:
-        bearer = {"Authorization": f"Bearer {token}"}
-        return HTTP.request(method, self.issuer.url + path, headers=bearer, timeout=30, **request).status_code  # type: ignore[arg-type] # passed on as they come
+    def ask(self, method: str, path: str, token: str, **options: Any) -> int:
+        return self.issuer.request(method, path, token, **options).status_code
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,7 @@ def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("verifier")
     with (
         running_issuer(postgres.migrated_database()) as issuer,
-        VerifierFolder(folder).running(
-            ISSUER=issuer.url,
-            JWKS_URL=f"{issuer.url}/.well-known/jwks.json",
-            STATUS_LISTS=f"{issuer.url}/status-lists",
-        ) as verifier,
+        VerifierFolder(folder).running(**issuer.verifier_settings) as verifier,
     ):
         yield Site(issuer, verifier)
 
@@ -70,8 +66,7 @@ def logout(site: Site, person: Person) -> None:
 def reuse(site: Site, person: Person) -> None:
     token = person.refresh_token
     for expected in (200, 200, 400):
-        form = {"grant_type": "refresh_token", "refresh_token": token}
-        response = HTTP.post(f"{site.issuer.url}/token", data=form)
+        response = site.issuer.refresh(token)
         assert response.status_code == expected
         # The first, its successor, and then the first again, whose successor was used.
         token = response.json().get("refresh_token", "") if token == person.refresh_token else person.refresh_token

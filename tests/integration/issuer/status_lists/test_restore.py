@@ -75,8 +75,7 @@ class Scene:
         return response.status_code == 200
 
     def log_out(self, name: str) -> None:
-        bearer = {"Authorization": f"Bearer {self.held[name]['access_token']}"}
-        assert HTTP.post(f"{self.issuer.url}/logout", headers=bearer).status_code == 204
+        assert self.issuer.request("POST", "/logout", self.held[name]["access_token"]).status_code == 204
 
     def passes(self, token: str) -> int:
         return self.verifier.ask(token=token.encode()).status
@@ -88,8 +87,7 @@ class Scene:
         wait_until(lambda: {self.passes(token) for token in tokens} == {status}, f"all are {status}", BOUND_SECONDS)
 
     def refresh(self, name: str) -> httpx.Response:
-        form = {"grant_type": "refresh_token", "refresh_token": self.held[name]["refresh_token"]}
-        return HTTP.post(f"{self.issuer.url}/token", data=form, timeout=30)
+        return self.issuer.refresh(self.held[name]["refresh_token"])
 
     def restore(self, backup: str) -> str:
         """Replace the database by the backup; return the URL of the lost one."""
@@ -108,11 +106,7 @@ class Scene:
 def scene(postgres: Postgres, database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with (
         running_issuer(database_url) as issuer,
-        VerifierFolder(tmp_path_factory.mktemp("verifier")).running(
-            ISSUER=issuer.url,
-            JWKS_URL=f"{issuer.url}/.well-known/jwks.json",
-            STATUS_LISTS=f"{issuer.url}/status-lists",
-        ) as verifier,
+        VerifierFolder(tmp_path_factory.mktemp("verifier")).running(**issuer.verifier_settings) as verifier,
     ):
         yield Scene(postgres, issuer, verifier)
 

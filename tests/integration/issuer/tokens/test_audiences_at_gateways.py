@@ -45,8 +45,7 @@ class Site:
         return tokens
 
     def refresh(self, refresh_token: str, **form: str) -> dict[str, Any]:
-        form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "client_id": "browser"} | form
-        response = HTTP.post(f"{self.issuer.url}/token", data=form, timeout=30)
+        response = self.issuer.refresh(refresh_token, client_id="browser", **form)
         assert response.status_code == 200, response.text
         tokens: dict[str, Any] = response.json()
         return tokens
