@@ -19,102 +19,71 @@ from tests.unit.issuer.oauth.test_client_assertion import RSA_KEY, document
 CONTEXT = RequestContext("client", "192.0.2.1", "a machine", "request-0001")
 
 
-async def with_secret(bench: Bench) -> BasicCredentials:
+Prepare = Callable[[Bench, str], Awaitable[ClientCredentials]]
+
+
+async def register_both(bench: Bench) -> str:
+    """Create the clients `plain` and `keyed`; return the secret of `plain`."""
+    await bench.registry.create("a machine", "keyed", "", ["api"], document(public_jwk()))
     secret = (await bench.registry.create("a machine", "plain", "", ["api"], None)).secret
     assert secret is not None
+    return secret
+
+
+def given(proof: ClientCredentials) -> Prepare:
+    async def prepare(_bench: Bench, _secret: str) -> ClientCredentials:
+        return proof
+
+    return prepare
+
+
+async def disabled_with_secret(bench: Bench, secret: str) -> ClientCredentials:
+    await bench.registry.disable("plain")
     return BasicCredentials("plain", secret)
 
 
-async def with_key(bench: Bench) -> ClientAssertion:
-    await bench.registry.create("a machine", "keyed", "", ["api"], document(public_jwk()))
-    return assertion("keyed")
-
-
-async def unknown_id(_: Bench) -> ClientCredentials:
-    return BasicCredentials("plain", "guess")
-
-
-async def impossible_id(_: Bench) -> ClientCredentials:
-    return BasicCredentials("a\0b", "guess")
-
-
-async def unknown_subject(_: Bench) -> ClientCredentials:
-    return assertion("keyed")
-
-
-async def wrong_secret(bench: Bench) -> ClientCredentials:
-    await with_secret(bench)
-    return BasicCredentials("plain", "guess")
-
-
-async def disabled_with_secret(bench: Bench) -> ClientCredentials:
-    proof = await with_secret(bench)
-    await bench.registry.disable("plain")
-    return proof
-
-
-async def disabled_with_key(bench: Bench) -> ClientCredentials:
-    proof = await with_key(bench)
+async def disabled_with_key(bench: Bench, _: str) -> ClientCredentials:
     await bench.registry.disable("keyed")
-    return proof
+    return assertion("keyed")
 
 
-async def secret_of_a_client_with_keys(bench: Bench) -> ClientCredentials:
-    await with_key(bench)
-    return BasicCredentials("keyed", "guess")
-
-
-async def assertion_of_a_client_with_a_secret(bench: Bench) -> ClientCredentials:
-    await with_secret(bench)
-    return assertion("plain")
-
-
-async def malformed_assertion(_: Bench) -> ClientCredentials:
-    return ClientAssertion("a.b.c", None)
-
-
-async def assertion_of_another_key(bench: Bench) -> ClientCredentials:
-    await with_key(bench)
-    return assertion("keyed", key=RSA_KEY)
-
-
-async def assertion_beside_another_id(bench: Bench) -> ClientCredentials:
-    await with_key(bench)
-    return replace(assertion("keyed"), client_id="plain")
-
-
-async def used_assertion(bench: Bench) -> ClientCredentials:
-    proof = await with_key(bench)
+async def used_assertion(bench: Bench, _: str) -> ClientCredentials:
+    proof = assertion("keyed")
     assert (await bench.clients.authenticate(proof, CONTEXT)).id == "keyed"
     return proof
 
 
-@pytest.mark.parametrize(
-    ("prepare", "failure", "client_id", "why"),
-    [
-        (unknown_id, AuthFailure.UNKNOWN, None, None),
-        (impossible_id, AuthFailure.UNKNOWN, None, None),
-        (unknown_subject, AuthFailure.UNKNOWN, None, None),
-        (wrong_secret, AuthFailure.WRONG_SECRET, "plain", None),
-        (disabled_with_secret, AuthFailure.DISABLED, "plain", None),
-        (disabled_with_key, AuthFailure.DISABLED, "keyed", None),
-        (secret_of_a_client_with_keys, AuthFailure.OTHER_METHOD, "keyed", None),
-        (assertion_of_a_client_with_a_secret, AuthFailure.OTHER_METHOD, "plain", None),
-        (malformed_assertion, AuthFailure.BAD_ASSERTION, None, "not a compact JWS"),
-        (assertion_of_another_key, AuthFailure.BAD_ASSERTION, "keyed", "bad signature"),
-        (assertion_beside_another_id, AuthFailure.BAD_ASSERTION, "keyed", None),
-        (used_assertion, AuthFailure.USED_ASSERTION, "keyed", None),
-    ],
-)
+FAILURES: dict[str, tuple[Prepare, AuthFailure, str | None, str | None]] = {
+    "unknown id": (given(BasicCredentials("unknown", "guess")), AuthFailure.UNKNOWN, None, None),
+    "impossible id": (given(BasicCredentials("a\0b", "guess")), AuthFailure.UNKNOWN, None, None),
+    "unknown subject": (given(assertion("unknown")), AuthFailure.UNKNOWN, None, None),
+    "wrong secret": (given(BasicCredentials("plain", "guess")), AuthFailure.WRONG_SECRET, "plain", None),
+    "disabled, with secret": (disabled_with_secret, AuthFailure.DISABLED, "plain", None),
+    "disabled, with key": (disabled_with_key, AuthFailure.DISABLED, "keyed", None),
+    "secret for keys": (given(BasicCredentials("keyed", "guess")), AuthFailure.OTHER_METHOD, "keyed", None),
+    "assertion for a secret": (given(assertion("plain")), AuthFailure.OTHER_METHOD, "plain", None),
+    "malformed": (given(ClientAssertion("a.b.c", None)), AuthFailure.BAD_ASSERTION, None, "not a compact JWS"),
+    "another key": (given(assertion("keyed", RSA_KEY)), AuthFailure.BAD_ASSERTION, "keyed", "bad signature"),
+    "beside another id": (
+        given(replace(assertion("keyed"), client_id="plain")),
+        AuthFailure.BAD_ASSERTION,
+        "keyed",
+        None,
+    ),
+    "used assertion": (used_assertion, AuthFailure.USED_ASSERTION, "keyed", None),
+}
+
+
+@pytest.mark.parametrize(("prepare", "failure", "client_id", "why"), FAILURES.values(), ids=FAILURES)
 def test_every_failure_has_its_reason(
     database_url: str,
-    prepare: Callable[[Bench], Awaitable[ClientCredentials]],
+    prepare: Prepare,
     failure: AuthFailure,
     client_id: str | None,
     why: str | None,
 ) -> None:
     async def work(bench: Bench) -> None:
-        proof = await prepare(bench)
+        proof = await prepare(bench, await register_both(bench))
         with capture_logs() as lines, pytest.raises(InvalidClientError):
             await bench.clients.authenticate(proof, CONTEXT)
         rejected = {"event": "client_assertion_rejected", "reason": why, "log_level": "info"}
@@ -132,7 +101,8 @@ def test_every_failure_has_its_reason(
 
 def test_an_authenticated_client_is_counted(database_url: str) -> None:
     async def work(bench: Bench) -> None:
-        assert (await bench.clients.authenticate(await with_secret(bench), CONTEXT)).id == "plain"
+        proof = BasicCredentials("plain", await register_both(bench))
+        assert (await bench.clients.authenticate(proof, CONTEXT)).id == "plain"
         assert bench.authentications("accepted") == 1
 
     on(database_url, work)
