@@ -36,7 +36,7 @@ class Issue(StrEnum):
 
     UNAUTHENTICATED_ACCESS = "unauthenticated_access"
     AUTHENTICATION_BYPASS = "authentication_bypass"
-    PREFLIGHT_ANSWERED = "preflight_answered"
+    PREFLIGHT_ACCEPTED = "preflight_accepted"
     FOREIGN_ORIGIN_ALLOWED = "foreign_origin_allowed"
     IDENTITY_SPOOFED = "identity_spoofed"
     HEADER_NAME_VARIANT = "header_name_variant"
@@ -117,7 +117,7 @@ CATALOGUE: Final[dict[Issue, Remediation]] = {
         "a variant of the route is open without a token: the check depends on one spelling of the path or the host",
         "check every path and every host by default, and reject or normalise ambiguous paths",
     ),
-    Issue.PREFLIGHT_ANSWERED: Remediation(
+    Issue.PREFLIGHT_ACCEPTED: Remediation(
         Severity.WARNING,
         "OPTIONS without a token is accepted, which is correct only if the gateway itself responds to preflights;"
         " the sender of the response could not be identified",

@@ -161,7 +161,7 @@ def preflight_rejected(context: ProbeContext, path: str, issue: Issue = Issue.UN
 
     def check(response: Response) -> Result:
         if response.accepted and not context.reached_application(response, path):
-            return Result(Issue.PREFLIGHT_ANSWERED, f"{response.status}, the sender could not be identified")
+            return Result(Issue.PREFLIGHT_ACCEPTED, f"{response.status}, the sender could not be identified")
         return rejected(issue)(response)
 
     return check

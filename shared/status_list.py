@@ -43,7 +43,7 @@ def pack(indices: Iterable[int], size: int) -> bytes:
     octets = bytearray(size // 8)
     for index in indices:
         if not 0 <= index < size:
-            raise StatusListError(f"no bit {index} in a list of {size}")
+            raise StatusListError(f"index {index} is not in a list of {size} bits")
         octets[index >> 3] |= 1 << (index & 7)
     return bytes(octets)
 

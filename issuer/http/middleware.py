@@ -85,7 +85,7 @@ class RequestMiddleware:
             self._next_warning = now + _WARNING_SECONDS
             _log.warning(
                 "forwarded_header_ignored",
-                client=ip or "",
+                client_ip=ip or "",
                 hint="if your proxy sends X-Forwarded-For, set ISSUER_TRUSTED_PROXY_HOPS to the number of proxies; "
                 "until then all its clients share one rate limit",
             )
@@ -123,7 +123,7 @@ class RequestMiddleware:
             route=route,
             status=status,
             milliseconds=round(seconds * 1000, 1),
-            client=state["client_ip"] or "",
+            client_ip=state["client_ip"] or "",
         )
 
 

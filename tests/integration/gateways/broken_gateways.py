@@ -114,7 +114,7 @@ BROKEN: Final[dict[str, Callable[[str, Addresses], str]]] = {
     "a rejection becomes a redirect": _also(
         "error_page 401 = @login; location @login { auth_request off; return 302 /login; }"
     ),
-    "preflights are answered": _also("if ($request_method = OPTIONS) { return 204; }"),
+    "preflights are accepted": _also("if ($request_method = OPTIONS) { return 204; }"),
     "ambiguous paths are forwarded unchanged": _without(
         r'^    "~\*\^\[\^\?\].*$', r"(?<=http://application)/[a-z/]*"
     ),

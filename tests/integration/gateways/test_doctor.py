@@ -39,7 +39,7 @@ EXPECTED: dict[str, tuple[int, set[str]]] = {
     "the verifier is not called": (1, {"unauthenticated_access", "missing_identity", "unsuitable_admin_path"}),
     "the challenge is lost": (0, {"missing_challenge"}),
     "a rejection becomes a redirect": (0, {"wrong_rejection_status"}),
-    "preflights are answered": (0, {"preflight_answered"}),
+    "preflights are accepted": (0, {"preflight_accepted"}),
     "ambiguous paths are forwarded unchanged": (1, {"policy_bypass"}),
     "ambiguous paths lead to a page without an echo": (2, {"possible_policy_bypass", "no_echo"}),
     "a token in the query is accepted": (1, {"token_in_query"}),

@@ -69,7 +69,7 @@ def test_what_is_no_preflight_still_needs_a_token(site: Gateway, method: str, li
 def test_the_doctor_finds_at_most_a_response_without_permission(site: Gateway) -> None:
     report = report_of(site.token(), site.port)
     assert [finding for finding in report.findings if finding["severity"] in {"vulnerable", "inconclusive"}] == []
-    probes = {finding["probe"] for finding in report.of("preflight_answered")}
+    probes = {finding["probe"] for finding in report.of("preflight_accepted")}
     assert probes == ({"preflight"} if site.name.startswith("traefik") else set())
     assert report.of("foreign_origin_allowed") == []
 

@@ -137,7 +137,7 @@ def clients_of(issuer: IssuerProcess, request_id: str) -> str:
         for line in issuer.log().splitlines():
             event: dict[str, Any] = json.loads(line)
             if event.get("request_id") == request_id and event["event"] == "request":
-                return str(event["client"])
+                return str(event["client_ip"])
         time.sleep(0.02)
     raise AssertionError("the request was never logged")
 
