@@ -22,8 +22,8 @@ EXAMPLE_ID: Final = "2b1f6c0e-8a4d-4c53-9d0b-5f1f6f6c2a11"
 
 MAX_SHOWN: Final = 10_000
 
-# argparse has no public name for this type, which is generic for type checkers only.
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
+# A string, since the type is generic for type checkers only.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - has no public name
 Run = Callable[[IssuerSettings, argparse.Namespace], None]
 
 

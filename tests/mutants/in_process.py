@@ -52,8 +52,9 @@ class _Loop(asyncio.SelectorEventLoop):
         super().__init__()
         self.handlers: dict[int, Callable[..., object]] = {}
 
-    # The type in typeshed ties the arguments to the callback.
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
+    def add_signal_handler(  # type: ignore[override] # typeshed ties the arguments to the callback
+        self, sig: int, callback: Callable[..., object], *args: Any
+    ) -> None:
         del args
         self.handlers[sig] = callback
 

@@ -65,7 +65,7 @@ _TOKENS: Final = {
     "later": GOOD.token(NOW, nbf=NOW + 40),
     "revocable": GOOD.token(NOW, status=_STATUS, jti="revocable"),
     "other issuer": OTHER.token(NOW),
-    "stranger": UNPUBLISHED.token(NOW),
+    "unknown key": UNPUBLISHED.token(NOW),
     "shared kid": GOOD.token(NOW, {"kid": "shared"}),
     "scoped": GOOD.token(NOW, scope="invoices:read invoices:write admin", roles=["admin"]),
     "forged": GOOD.token(NOW)[:-9] + b"AAAAAAAAA",

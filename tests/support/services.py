@@ -1,5 +1,4 @@
-"""What processes of the issuer and the verifier have in common: their environment, their start, and what is asked of
-them."""
+"""Starts, watches and stops processes of the issuer and the verifier."""
 
 import json
 import signal

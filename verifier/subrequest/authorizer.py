@@ -135,7 +135,7 @@ class Authorizer:
             target: the request target as received; its first two segments alone choose the policy.
             authorization: the field value, several joined by commas (RFC 9110 §5.3), None if there was none.
             request_id: for the log only, as in `RequestIds`.
-            traceparent: likewise.
+            traceparent: for the log only, as in `RequestIds`.
             browser: the fields that a policy with a cookie checks; None if the gateway passed none of them on.
         """
         policy = self._by_target.get(target) or self._find_policy(target)

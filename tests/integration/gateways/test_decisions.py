@@ -65,11 +65,11 @@ def test_a_missing_token_is_challenged(gateway: Gateway) -> None:
 
 def test_an_invalid_token_is_rejected(gateway: Gateway) -> None:
     header, _, signature = gateway.token().split(b".")
-    stranger = Forge()
+    unknown_key = Forge()
     for token in (
         b"not.a.token",
         b".".join([header, gateway.token(scope="admin").split(b".")[1], signature]),
-        stranger.token(gateway.now, {"kid": gateway.forge.kid}),
+        unknown_key.token(gateway.now, {"kid": gateway.forge.kid}),
         gateway.forge.token(gateway.now - 3600),
     ):
         response = gateway.ask(token=token)

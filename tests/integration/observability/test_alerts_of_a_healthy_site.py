@@ -142,7 +142,7 @@ FAULTS: Final[dict[str, dict[str, Change]]] = {
     "GatepassTargetDown": {'up.*job="gatepass-verifier"': becomes(0)},
     "GatepassMetricsAbsent": {"gatepass_verifier_": ends},
 }
-"""By alert: the series that change in its fault, as patterns of their names, and how. The alert must fire."""
+"""For each alert, patterns of series and how they change when something fails. The alert must fire."""
 
 
 def use(site: Site, email: str) -> None:

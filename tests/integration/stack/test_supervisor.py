@@ -82,9 +82,9 @@ def test_a_process_that_ignores_signals_is_killed(tmp_path: Path) -> None:
         for name in ("first", "second"):
             stubborn = "trap '' TERM INT; sleep 60 & echo up; while :; do wait; done"
             await supervisor.start(_shell(name, stubborn), _logged_up(tmp_path / f"{name}.log"))
-        family.extend(child for child in psutil.Process().children(recursive=True) if child not in strangers)
+        family.extend(child for child in psutil.Process().children(recursive=True) if child not in others)
 
-    strangers = psutil.Process().children(recursive=True)
+    others = psutil.Process().children(recursive=True)
     family: list[psutil.Process] = []
     began = time.monotonic()
     _supervise(tmp_path, act)

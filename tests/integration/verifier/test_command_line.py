@@ -157,7 +157,7 @@ def test_check_config_fails_when_a_key_set_is_unavailable(folder: VerifierFolder
 
 def test_explain_prints_each_numbered_check_and_never_the_token(folder: VerifierFolder, tmp_path: Path) -> None:
     settings = _settings(folder)
-    valid, stranger = folder.forge.token(time()), Forge().token(time(), {"kid": folder.forge.kid})
+    valid, unknown_key = folder.forge.token(time()), Forge().token(time(), {"kid": folder.forge.kid})
     accepted = _run("explain", stdin=valid + b"\n", **settings)
     assert (accepted.status, accepted.faults) == (0, "")
     lines = accepted.output.splitlines()
@@ -165,7 +165,7 @@ def test_explain_prints_each_numbered_check_and_never_the_token(folder: Verifier
     assert all(line.endswith("passed") for line in lines[:-1])
     assert lines[-1] == "accepted by policy default"
     file = tmp_path / "token"
-    file.write_bytes(stranger)
+    file.write_bytes(unknown_key)
     rejected = _run("explain", str(file), **settings)
     assert rejected.status == 1
     lines = rejected.output.splitlines()
@@ -173,7 +173,7 @@ def test_explain_prints_each_numbered_check_and_never_the_token(folder: Verifier
     assert lines[6].endswith("FAILED: bad_signature")
     assert all(line.endswith("not reached") for line in lines[7:-1])
     assert lines[-1] == "rejected: bad_signature by policy default"
-    for output, token in ((accepted.output, valid), (rejected.output, stranger)):
+    for output, token in ((accepted.output, valid), (rejected.output, unknown_key)):
         assert not any(part in output for part in token.decode().split("."))
 
 

@@ -22,7 +22,7 @@ from tests.support.token_forge import Forge, accepting, b64url
 from tests.support.verifier_process import VerifierFolder, VerifierProcess, open_descriptors, resident_bytes
 
 _KEY: Final = Forge().key
-_STRANGER: Final = Forge()
+_UNKNOWN_KEY: Final = Forge()
 _BOMB: Final = b64url(zlib.compress(bytes(50 * 2**20), 9)).decode()
 _SIZE: Final = 1024
 _VALID: Final = 8
@@ -59,7 +59,7 @@ def _documents(it: Faulty) -> dict[str, bytes]:
         "huge": valid + b"A" * 600_000,
         "a line feed behind it": valid + b"\n",
         "compressed": gzip.compress(valid),
-        "signed by a stranger": _STRANGER.status_list(
+        "signed by an unknown key": _UNKNOWN_KEY.status_list(
             time.time(), it.uri, encode(bytes(128)), header={"kid": it.forge.kid}
         ),
         "of another name": it.list(sub=it.uri + "0"),
@@ -75,14 +75,14 @@ def _aggregations(it: Faulty) -> dict[str, bytes]:
         "without the list": b"{}",
         "too many": it.aggregated(*(f"{it.uri}/{number}" for number in range(1025))),
         "huge": it.aggregated(it.uri) + b" " * 300_000,
-        "a list of rubbish": it.aggregated(
+        "a list of invalid entries": it.aggregated(
             it.uri, None, 7, "", "x", "file:///etc/passwd", "https://u:p@x/", "https://x/#y", "https://x/ y", [], {}
         ),
     }
 
 
 def _faults() -> dict[str, tuple[str, Behaviour]]:
-    """By name: whether the list or the aggregation is faulty, and how. Issuer `n` has the fault `n`."""
+    """Return the faults by name, each with its faulty document. Issuer number `n` has fault number `n`."""
     names: list[tuple[str, str]] = [
         *(("list", name) for name in _documents(Faulty(0))),
         *(("aggregation", name) for name in _aggregations(Faulty(0))),

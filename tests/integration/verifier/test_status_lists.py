@@ -209,9 +209,9 @@ def test_an_unknown_list_is_a_503_with_one_early_refresh(folder: VerifierFolder,
         assert 1 <= issuer.server.requests_of(AGGREGATION) - fetches <= 2 + (time.monotonic() - started)
         # Tokens of another key cause no refresh.
         fetches = _settled(issuer)
-        stranger = Forge(issuer.forge.issuer).token(time.time(), status=issuer.status(3, 9))
+        unknown_key = Forge(issuer.forge.issuer).token(time.time(), status=issuer.status(3, 9))
         for _ in range(20):
-            assert verifier.ask(token=stranger).status == 401
+            assert verifier.ask(token=unknown_key).status == 401
         assert _settled(issuer) == fetches
 
 
@@ -297,10 +297,10 @@ def test_saved_lists_are_used_after_a_restart(folder: VerifierFolder, issuer: St
         assert verifier.ask(token=issuer.token(8)).status == 503
 
 
-def _forge_files(cache: Path, stranger: Forge, issuer: StatusIssuer) -> None:
+def _forge_files(cache: Path, unknown_key: Forge, issuer: StatusIssuer) -> None:
     """Write a list of another key into the cache; saved lists are verified like fetched ones."""
     (file,) = cache.glob("*.jwt")
-    forged = StatusIssuer(stranger, issuer.server, {})
+    forged = StatusIssuer(unknown_key, issuer.server, {})
     file.write_bytes(forged.list_token())
 
 

@@ -13,7 +13,7 @@ from tests.support.plain_http import get_status
 from tests.support.processes import free_port, running
 
 _RECORDED: Final = {"envoy-gateway": "envoy_gateway_1.9.1.yaml", "istio": "istio_1.32.yaml"}
-"""What the generators of Envoy Gateway and Istio write for our configurations."""
+"""Envoy configurations that Envoy Gateway and Istio generate from ours."""
 TRANSLATED: Final = tuple(_RECORDED)
 
 

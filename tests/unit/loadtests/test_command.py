@@ -1,4 +1,4 @@
-"""What all commands of the load tests share."""
+"""Functions that all commands of the load tests use."""
 
 import argparse
 import signal

@@ -238,9 +238,9 @@ async def test_a_malformed_reset_costs_no_hash_and_a_valid_one_costs_one(bench: 
     token = await bench.reset_token(ANN)
     computed = bench.metrics.argon2_computations
     before = computed._value.get()
-    for rubbish in ("", "gpw_" + "a" * 43, "gpv_" + "a" * 43):
+    for invalid in ("", "gpw_" + "a" * 43, "gpv_" + "a" * 43):
         with pytest.raises(InvalidOneTimeTokenError):
-            await bench.password_reset.reset(rubbish, NEW, SELF)
+            await bench.password_reset.reset(invalid, NEW, SELF)
     assert computed._value.get() == before
     await bench.password_reset.reset(token, NEW, SELF)
     assert computed._value.get() == before + 1
@@ -359,7 +359,7 @@ async def test_no_login_succeeds_before_the_email_is_verified(database_url: str)
 async def test_registering_another_persons_email_gives_no_access(database_url: str) -> None:
     """The other person's password must not become valid when the email's user registers."""
     async with recovery_bench(database_url, verified_only=True) as bench:
-        await bench.verified_registration.register(ANN, "the password of a stranger", SELF)
+        await bench.verified_registration.register(ANN, "the password of another person", SELF)
         await bench.outbox.deliver_due()
         await bench.verified_registration.register(ANN, PASSWORD, SELF)
         token = await bench.token()
@@ -369,7 +369,7 @@ async def test_registering_another_persons_email_gives_no_access(database_url: s
         ]
         await bench.password_reset.reset(token, NEW, SELF)
         assert await opens(bench, NEW)
-        assert not await opens(bench, "the password of a stranger")
+        assert not await opens(bench, "the password of another person")
 
 
 async def test_forty_registrations_at_once_create_one_account(database_url: str) -> None:

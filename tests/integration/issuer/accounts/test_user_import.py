@@ -9,7 +9,7 @@ from typing import Any
 
 import bcrypt  # noqa: TID251 - makes the hashes of the other system
 import pytest
-from argon2 import PasswordHasher, Type  # noqa: TID251 - likewise
+from argon2 import PasswordHasher, Type  # noqa: TID251 - makes hashes as another system
 
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command
 from tests.support.postgres import execute

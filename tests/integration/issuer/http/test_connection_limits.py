@@ -233,7 +233,7 @@ async def test_continue_is_sent_for_a_body_that_will_be_read() -> None:
         POST + b"Transfer-Encoding: chunked\r\n\r\n0\n\n",
         POST + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n\r\n",
         POST + b"Content-Length: x\r\n\r\n",
-        b"rubbish\r\n\r\n",
+        b"invalid\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET /m\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nBad Name: x\r\n\r\n",

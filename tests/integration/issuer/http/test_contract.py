@@ -77,7 +77,7 @@ def as_client(path: str, *, shows_token: bool) -> Ask:
 
 
 def as_unknown_client(path: str) -> Ask:
-    return post(path, data={"token": "x", "grant_type": "client_credentials"}, auth=("nobody", "gpc_x"))
+    return post(path, data={"token": "x", "grant_type": "client_credentials"}, auth=("unknown", "gpc_x"))
 
 
 def bodies(path: str, method: str, send: Callable[..., Ask]) -> dict[tuple[str, str, str], Ask]:

@@ -76,7 +76,7 @@ def takes(context: Any, *schemes: str) -> bool:
 
 
 # test_contract checks that this document is the one that is served.
-OF_STRANGERS: Final = schemathesis.openapi.from_path(SERVED, config=configured(invented_credentials=True))
+ANONYMOUS: Final = schemathesis.openapi.from_path(SERVED, config=configured(invented_credentials=True))
 _KNOWN: Final = schemathesis.openapi.from_path(SERVED, config=configured(invented_credentials=False))
 OF_CLIENTS: Final = _KNOWN.exclude(lambda context: not takes(context, "client"))
 OF_OWNERS: Final = _KNOWN.exclude(lambda context: not takes(context, "bearer", "client")).exclude(
@@ -177,7 +177,7 @@ def statuses() -> Iterator[set[int]]:
 of_one_operation = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@OF_STRANGERS.parametrize()
+@ANONYMOUS.parametrize()
 def test_anonymous_requests_get_documented_responses(
     case: Case[Any], issuer: IssuerProcess, connection: requests.Session
 ) -> None:

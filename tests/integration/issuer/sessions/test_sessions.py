@@ -272,7 +272,7 @@ def test_a_logout_revokes_the_last_access_token_of_a_session_that_has_expired(is
 
 def test_a_user_sees_their_sessions(issuer: IssuerProcess) -> None:
     issuer.register("devices@example.com")
-    issuer.session("stranger@example.com")
+    issuer.session("other@example.com")
     credentials = {"email": "devices@example.com", "password": "a long and lonely walk"}
     agent = {b"User-Agent": b"telephone " + "\u00e9".encode() * 300}
     telephone = HTTP.post(f"{issuer.url}/login", json=credentials, headers=agent).json()
@@ -315,12 +315,12 @@ def test_a_user_cannot_revoke_another_users_session(issuer: IssuerProcess) -> No
 
 def test_a_user_revokes_all_sessions(issuer: IssuerProcess) -> None:
     devices = [issuer.session("all@example.com"), *(issuer.login("all@example.com").json() for _ in range(2))]
-    stranger = issuer.session("not-all@example.com")
+    other = issuer.session("not-all@example.com")
     assert issuer.request("DELETE", "/sessions", devices[0]["access_token"]).status_code == 204
     for tokens in devices:
         assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
         wait_until_flagged(issuer, tokens)
-    assert issuer.request("GET", "/me", stranger["access_token"]).status_code == 200
+    assert issuer.request("GET", "/me", other["access_token"]).status_code == 200
 
 
 def test_a_user_revokes_all_other_sessions(issuer: IssuerProcess) -> None:

@@ -31,7 +31,7 @@ HOME = RequestContext("self", "192.0.2.7")
 ELSEWHERE = RequestContext("self", "198.51.100.1")
 
 
-def stranger(number: int) -> RequestContext:
+def other_client(number: int) -> RequestContext:
     return RequestContext("self", f"203.0.113.{number}")
 
 
@@ -62,7 +62,7 @@ def play(url: str, scene: Callable[[LoginBench], Awaitable[None]]) -> None:
 async def disabled(issuer: LoginBench, email: str) -> None:
     """Fail from different networks until the password is disabled, and wait until the delay is over."""
     for number in range(100):
-        assert await issuer.fail(email, stranger(number)) == ["rejected"]
+        assert await issuer.fail(email, other_client(number)) == ["rejected"]
         if number >= 48:
             issuer.passes(minutes=15)
 
@@ -101,7 +101,7 @@ async def test_existing_and_unknown_accounts_are_delayed_alike(issuer: LoginBenc
     results: dict[str, list[int | str]] = {ANN: [], UNKNOWN: []}
     for number in range(130):
         for email, responses in results.items():
-            responses.extend(await issuer.fail(email, stranger(number)))
+            responses.extend(await issuer.fail(email, other_client(number)))
             responses.extend(await issuer.fail(email, ELSEWHERE))
         if number % 2:
             issuer.passes(minutes=16)
@@ -115,8 +115,8 @@ async def test_a_burst_at_several_issuers_gets_no_more_tries_than_the_limit(
     async with login_bench(database_url, now=issuer.now) as other:
         for email in (ANN, UNKNOWN):
             assert await burst([issuer, other], email, [ELSEWHERE] * 40) == 10
-            strangers = [stranger(number) for number in range(60)]
-            assert await burst([issuer, other], email, strangers) == 40
+            other_clients = [other_client(number) for number in range(60)]
+            assert await burst([issuer, other], email, other_clients) == 40
             assert await other.login(email, HOME) == 1
 
 
@@ -214,7 +214,7 @@ async def test_a_successful_login_clears_only_its_own_network(issuer: LoginBench
         assert await issuer.fail(ANN, HOME, 9) == ["rejected"] * 9
         assert await issuer.login(ANN, HOME) == "accepted"
     for number in range(41):
-        assert await issuer.fail(ANN, stranger(number)) == ["rejected"]
+        assert await issuer.fail(ANN, other_client(number)) == ["rejected"]
     assert await issuer.login(ANN, HOME) == 1, "50 failures elsewhere, and those from home are forgiven"
     assert await issuer.login(UNKNOWN, HOME) == "rejected"
 
@@ -260,9 +260,9 @@ async def test_clients_without_an_ip_address_share_a_counter(issuer: LoginBench)
 async def attacked(issuer: LoginBench) -> None:
     """Fail from unknown networks until the account is blocked for a quarter of an hour."""
     for number in range(62):
-        assert await issuer.fail(ANN, stranger(number)) == ["rejected"]
+        assert await issuer.fail(ANN, other_client(number)) == ["rejected"]
         issuer.passes(minutes=15 if number > 48 else 0)
-    assert await issuer.fail(ANN, stranger(200)) == ["rejected"]
+    assert await issuer.fail(ANN, other_client(200)) == ["rejected"]
 
 
 async def test_a_session_of_the_account_permits_a_login_from_anywhere(issuer: LoginBench) -> None:
@@ -271,7 +271,7 @@ async def test_a_session_of_the_account_permits_a_login_from_anywhere(issuer: Lo
     assert await issuer.login(ANN, ELSEWHERE) == 900
     assert await issuer.login(ANN, ELSEWHERE, shown=own) == "accepted"
     assert await issuer.login(ANN, ELSEWHERE, shown=ShownSession(own.id)) == "accepted"
-    assert await issuer.login(ANN, ELSEWHERE) == 900, "a proven success is no reason to trust strangers"
+    assert await issuer.login(ANN, ELSEWHERE) == 900, "a proven success is no reason to trust other_clients"
     assert issuer.throttled("account") == 2
 
 
@@ -308,7 +308,7 @@ async def test_a_user_is_not_blocked_by_others_with_the_same_ip_address(database
 
 async def test_a_stolen_session_is_limited_without_affecting_others(issuer: LoginBench) -> None:
     stolen, own = [await issuer.session_of(ANN) for _ in range(2)]
-    results = [await issuer.login(ANN, stranger(number), "wrong", stolen) for number in range(11)]
+    results = [await issuer.login(ANN, other_client(number), "wrong", stolen) for number in range(11)]
     assert results == ["rejected"] * 10 + [1]
     assert await issuer.reauthenticate(ANN, ELSEWHERE, PASSWORD, stolen.id) == 1
     assert await issuer.login(ANN, ELSEWHERE, shown=own) == "accepted"
@@ -321,7 +321,7 @@ async def test_many_stolen_sessions_are_limited_together(issuer: LoginBench) -> 
     for _ in range(20):
         stolen = await issuer.session_of(ANN)
         results += [await issuer.login(ANN, ELSEWHERE, "wrong", stolen) for _ in range(10)]
-    assert results.count("rejected") == 100 + 10, "a hundred with proof, and those that any stranger has"
+    assert results.count("rejected") == 100 + 10, "a hundred with proof, and those that any other_client has"
     assert await issuer.login(ANN, HOME) == "accepted"
 
 
@@ -339,7 +339,7 @@ def test_after_a_hundred_failures_the_password_is_locked_for_unknown_clients(dat
         await disabled(issuer, ANN)
         assert await issuer.login(ANN, HOME) == "rejected"
         issuer.passes(days=8)
-        for context in (HOME, ELSEWHERE, stranger(3)):
+        for context in (HOME, ELSEWHERE, other_client(3)):
             assert await issuer.login(ANN, context) == await issuer.login(UNKNOWN, context) == "rejected"
         assert await issuer.login(ANN, ELSEWHERE, shown=own) == "accepted"
         assert await issuer.login(ANN, HOME) == "rejected"
@@ -363,7 +363,7 @@ async def test_a_guess_checked_during_the_lock_creates_no_session(issuer: LoginB
 
 
 async def test_parallel_failures_and_successes_neither_deadlock_nor_lose_a_count(issuer: LoginBench) -> None:
-    contexts = [stranger(number % 3) for number in range(90)]
+    contexts = [other_client(number % 3) for number in range(90)]
     failures, *_ = await asyncio.gather(
         burst([issuer], MALLORY, contexts),
         burst([issuer], ANN, contexts[:25]),
@@ -391,7 +391,7 @@ async def test_requests_of_an_ip_address_are_limited_for_ten_minutes(
         with pytest.raises(TooManyAttemptsError) as error:
             await issuer.throttle.admit(action, ELSEWHERE)
         assert error.value.retry_after == 360
-    await issuer.throttle.admit(action, stranger(1))
+    await issuer.throttle.admit(action, other_client(1))
     issuer.passes(minutes=6)
     await issuer.throttle.admit(action, ELSEWHERE)
     assert issuer.throttled(action) == 3

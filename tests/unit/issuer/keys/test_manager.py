@@ -233,7 +233,7 @@ def test_metrics_show_the_signing_key_and_its_age(keys: Path) -> None:
 def test_an_unreadable_next_key_is_never_promoted(keys: Path) -> None:
     next_key = generate_key(keys, NOW)
     old = signer(keys)
-    (keys / f"private/{next_key.kid}.pem").write_bytes(b"rubbish")
+    (keys / f"private/{next_key.kid}.pem").write_bytes(b"invalid")
     for act in (KeyManager.rotate, KeyManager.advance):
         with pytest.raises(KeyStoreError, match=next_key.kid):
             act(key_manager(keys, LATER))

@@ -57,7 +57,7 @@ def test_a_fault_is_logged_when_it_begins(keys: Path) -> None:
     metrics, records = Metrics(), keys / "private/keys.json"
     task, valid = RotationTask(key_manager(keys, NOW), metrics), records.read_bytes()
     with capture_logs() as lines:
-        for content in (b"rubbish", b"rubbish", valid, b"rubbish"):
+        for content in (b"invalid", b"invalid", valid, b"invalid"):
             records.write_bytes(content)
             task.run_once()
     assert runs(metrics) == {"read_only": 0, "failed": 3, "advanced": 0, "idle": 1}

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Iterator
 
-import bcrypt  # noqa: TID251 - likewise
+import bcrypt  # noqa: TID251 - the reference
 import pytest
 from argon2 import Parameters, Type  # noqa: TID251 - makes the hashes that were stored
-from argon2 import PasswordHasher as Argon2Hasher  # noqa: TID251 - likewise
+from argon2 import PasswordHasher as Argon2Hasher  # noqa: TID251 - the reference
 
 from issuer.passwords.foreign_hashes import UnusableHashError
 from issuer.passwords.hash_queue import PasswordHashQueue, QueueClient
