@@ -114,7 +114,9 @@ def _of_links() -> Iterable[FaultPlan]:
         link = f"{gateway}-{verifier}"
         outage = _on((gateway,), Effect.UNAVAILABLE)
         yield from _link(link, (State.CUT, State.SILENT, State.SLOW), outage, LINK_SECONDS)
-        yield from _link(link, (State.CORRUPT,), outage | _on((gateway,), Effect.REJECTED), LINK_SECONDS)
+        # Envoy passes on every status, also one that no client accepts, such as 001.
+        changed = outage | _on((gateway,), Effect.REJECTED, Effect.NO_RESPONSE)
+        yield from _link(link, (State.CORRUPT,), changed, LINK_SECONDS)
         # Without TLS, a key set in which a bit was changed cannot be distinguished from another key of that name, nor
         # a changed value of a row from a correct one. So the links below are not corrupted.
         stale = _on(CHECKING, Effect.LATE) | _on(_with_gateway(verifier), Effect.UNAVAILABLE)
