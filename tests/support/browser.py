@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.support.certificates import site_certificate
 from tests.support.http_listener import Handler, serving
+from tests.support.processes import ROOT
 from tests.support.programs import found, program
 
 _SECONDS: Final = 150.0
@@ -42,13 +43,22 @@ def browsing(url: str, folder: Path, certificates: Sequence[Path]) -> Iterator[N
         f"--user-data-dir={folder / 'profile'}",
         url,
     ]
+    environ = os.environ | {"LD_PRELOAD": str(_no_netlink(folder))}
     with (folder / "chromium.log").open("wb") as log:
-        browser = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        browser = subprocess.Popen(command, stdout=log, stderr=log, env=environ, start_new_session=True)
     try:
         yield
     finally:
         os.killpg(browser.pid, signal.SIGKILL)
         browser.wait()
+
+
+def _no_netlink(folder: Path) -> Path:
+    """Return `no_netlink.c` as a library."""
+    library = folder / "no_netlink.so"
+    source = ROOT / "tests/support/no_netlink.c"
+    subprocess.run([program("gcc"), "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    return library
 
 
 def _key_digest(certificate: Path) -> str:

@@ -6,21 +6,8 @@ Constants in capitals are inserted before their scripts.
 import json
 from typing import Any, Final
 
-_PATIENT: Final = """\
-// A browser gives up a connection on which a busy machine does not respond in time.
-const send = window.fetch;
-window.fetch = async (...request) => {
-  for (let tries = 0; tries < 5; tries += 1) {
-    try { return await send(...request); } catch { await new Promise((done) => setTimeout(done, 500)); }
-  }
-  return send(...request);
-};
-"""
-
-VISIT: Final = (
-    f"""\
-<!doctype html><title>visit</title><body><script>{_PATIENT}</script>"""
-    """<script type="module">
+VISIT: Final = """\
+<!doctype html><title>visit</title><body><script type="module">
 import { call } from "./session.js";
 
 const status = async (path, options) => (await fetch(path, options)).status;
@@ -87,17 +74,13 @@ async function after() {
 (location.hash ? after() : before()).catch((error) => report({ finished: true, error: `${error}` }));
 </script>
 """
-)
 
-TAB: Final = (
-    f"""\
-<!doctype html><title>tab</title><script>{_PATIENT}</script>"""
-    """<script type="module">
+TAB: Final = """\
+<!doctype html><title>tab</title><script type="module">
 import { call } from "./session.js";
 window.call = call;
 </script>
 """
-)
 
 ATTACK: Final = """\
 <!doctype html><title>attack</title><body><script>
