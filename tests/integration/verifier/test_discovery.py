@@ -29,6 +29,7 @@ from tests.support.verifier_process import (
     resident_bytes,
     verifier_command,
 )
+from verifier.refresh.metadata import MAX_METADATA_BYTES
 
 _KEY: Final = Forge().key
 
@@ -211,7 +212,7 @@ def test_metadata_and_keys_that_were_cached_let_a_verifier_start_without_their_i
             verifier.wait_for_event("metadata_fetch_failed", cause="status")
 
 
-@pytest.mark.parametrize("spoil", ["another issuer", "plain http", "garbage"])
+@pytest.mark.parametrize("spoil", ["another issuer", "plain http", "garbage", "too long"])
 def test_cached_metadata_are_checked_like_fetched_ones(
     folder: VerifierFolder, provider: Provider, spoil: str
 ) -> None:
@@ -224,6 +225,7 @@ def test_cached_metadata_are_checked_like_fetched_ones(
         "another issuer": json.dumps(metadata("https://another.example", uri)).encode(),
         "plain http": json.dumps(metadata(provider.forge.issuer, "http://10.0.0.1/keys")).encode(),
         "garbage": b"\0" * 100,
+        "too long": cached.read_bytes() + b" " * MAX_METADATA_BYTES,
     }[spoil])  # fmt: skip
     for path in set(cache.iterdir()) - {cached}:
         path.unlink()
