@@ -14,12 +14,18 @@ import httpx
 
 from tests.support.issuer_process import PASSWORD
 from tests.support.plain_http import HTTP
+from tests.support.postgres import execute
 from tests.support.processes import wait_until
 from tests.support.verifier_process import VerifierProcess
 
 REFRESHING: Final = 2
 _PAUSE_SECONDS: Final = 0.05
 _REFRESH: Final = {"grant_type": "refresh_token"}
+
+
+def stored_emails(database_url: str) -> set[str]:
+    """Return the emails of all accounts in a database."""
+    return {row[0] for row in execute(database_url, "SELECT email_key FROM users")}
 
 
 @dataclass
@@ -39,7 +45,7 @@ class AcknowledgedLoad:
     """
 
     urls: Sequence[str]
-    verifiers: Sequence[VerifierProcess]
+    verifiers: Sequence[VerifierProcess] = ()
     emails: list[str] = field(default_factory=list)
     logged_out: list[dict[str, Any]] = field(default_factory=list)
     refreshing: list[dict[str, Any]] = field(default_factory=list)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.acknowledged_load import AcknowledgedLoad
+from tests.support.acknowledged_load import AcknowledgedLoad, stored_emails
 from tests.support.issuer_process import running_issuer
-from tests.support.postgres import Postgres, execute
+from tests.support.postgres import Postgres
 from tests.support.releases import CURRENT, Release, previous_release, release_before
 from tests.support.verifier_process import VerifierFolder
 
@@ -24,10 +24,6 @@ def prepare(release: Release, database_url: str, keys_dir: Path) -> None:
 def new_folder(folder: Path) -> Path:
     folder.mkdir()
     return folder
-
-
-def stored_emails(database_url: str) -> set[str]:
-    return {row[0] for row in execute(database_url, "SELECT email_key FROM users")}
 
 
 def test_releases_run_side_by_side_and_roll_back(postgres: Postgres, tmp_path: Path) -> None:
@@ -72,7 +68,7 @@ def test_builds_before_the_first_release_are_stopped_renamed_and_started(postgre
     old = release_before("issuer/db/migrations/versions/v0006_rate_limit_counters.py")
     url, keys = postgres.new_database(), tmp_path / "keys"
     prepare(old, url, keys)
-    load = AcknowledgedLoad([], [])
+    load = AcknowledgedLoad([])
     with running_issuer(url, keys, release=old) as issuer:
         load.urls = [issuer.url]
         with load.running():

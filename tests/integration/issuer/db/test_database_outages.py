@@ -17,6 +17,7 @@ import asyncpg  # noqa: TID251 - a second party at the database
 import httpx
 import pytest
 
+from tests.support.acknowledged_load import AcknowledgedLoad, stored_emails
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute, running_postgres
@@ -216,27 +217,21 @@ def test_a_server_that_became_a_standby_is_a_503(outage: Outage) -> None:
 
 
 def test_acknowledged_writes_survive_a_kill(outage: Outage) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        attempts = {email: pool.submit(outage.issuer.register, email) for email in emails("survivor", 40)}
-        while sum(attempt.done() for attempt in attempts.values()) < 10:
-            time.sleep(0.01)
+    load = AcknowledgedLoad([outage.issuer.url])
+    with load.running():
+        load.wait_for_writes(20)
         outage.postgres.kill()
-        statuses = {email: attempt.result().status_code for email, attempt in attempts.items()}
-    outage.postgres.start()
-    outage.wait_until_served()
-    assert set(statuses.values()) == {201, 503}
-    kept = {row[0] for row in execute(outage.issuer.database_url, "SELECT email_key FROM users")}
-    assert {email for email, status in statuses.items() if status == 201} <= kept
+        outage.wait_until_noticed()
+        outage.postgres.start()
+        load.wait_for_writes(20)
+    load.assert_nothing_was_lost(stored_emails(outage.issuer.database_url))
+    assert load.without_response == 0
     results = execute(
         outage.issuer.database_url,
         "SELECT FROM users u LEFT JOIN audit_events e ON e.user_id = u.id AND e.kind = 'account_registered'"
         " WHERE e.user_id IS NULL",
     )
     assert results == [], "an account without its event"
-
-
-def emails(name: str, count: int) -> list[str]:
-    return [f"{name}{number}@example.com" for number in range(count)]
 
 
 @contextmanager

@@ -1,17 +1,16 @@
 """A primary with a synchronous standby: the issuer uses the promoted server and loses no acknowledged write."""
 
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 
 import httpx
 import psutil
 import pytest
 
-from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
-from tests.support.postgres import Postgres, execute, running_postgres, synchronous_standby
+from tests.support.acknowledged_load import AcknowledgedLoad, stored_emails
+from tests.support.issuer_process import issuer_command, running_issuer
+from tests.support.postgres import Postgres, running_postgres, synchronous_standby
 from tests.support.processes import wait_until
 
 
@@ -39,33 +38,21 @@ def pair() -> Iterator[Pair]:
             primary.resume()
 
 
-@dataclass
-class Acknowledged:
-    """Writes that the issuer has acknowledged."""
-
-    emails: list[str] = field(default_factory=list)
-    refresh_tokens: dict[int, str] = field(default_factory=dict)
-    failures: list[int] = field(default_factory=list)
-
-
 @pytest.mark.parametrize("lose", [Postgres.kill, Postgres.pause], ids=["killed", "frozen"])
 def test_the_issuer_follows_a_promotion_and_loses_no_acknowledged_write(
     pair: Pair, lose: Callable[[Postgres], None]
 ) -> None:
     database = database_of(pair.primary.migrated_database())
     with running_issuer(pair.url(database, pair.primary, pair.standby)) as issuer:
-        with load_on(issuer) as acknowledged:
-            wait_until(lambda: len(acknowledged.emails) > 5, "accounts before the failover")
+        load = AcknowledgedLoad([issuer.url])
+        with load.running():
+            load.wait_for_writes(20)
             lose(pair.primary)
             wait_until(lambda: not issuer.metric("gatepass_issuer_database_up"), "the outage is detected")
             pair.standby.promote()
-            before = len(acknowledged.emails)
-            wait_until(lambda: len(acknowledged.emails) > before + 5, "accounts after the failover")
-        stored = {row[0] for row in execute(pair.standby.url(database), "SELECT email_key FROM users")}
-        assert set(acknowledged.emails) <= stored
-        for token in acknowledged.refresh_tokens.values():
-            assert issuer.refresh(token).status_code == 200
-        assert set(acknowledged.failures) <= {503}
+            load.wait_for_writes(20)
+        load.assert_nothing_was_lost(stored_emails(pair.standby.url(database)))
+        assert load.without_response == 0
 
 
 def test_the_primary_is_found_behind_a_standby_by_every_command(pair: Pair) -> None:
@@ -79,42 +66,6 @@ def test_the_primary_is_found_behind_a_standby_by_every_command(pair: Pair) -> N
 
 def database_of(url: str) -> str:
     return httpx.URL(url).path.lstrip("/")
-
-
-@contextmanager
-def load_on(issuer: IssuerProcess) -> Iterator[Acknowledged]:
-    """Register accounts and refresh sessions until the block ends; yield the acknowledged writes."""
-    done, stop = Acknowledged(), threading.Event()
-    issuer.register("ann@example.com")
-    for number in range(2):
-        done.refresh_tokens[number] = issuer.login("ann@example.com").json()["refresh_token"]
-
-    def register(number: int) -> None:
-        email = f"user{number}.{len(done.emails)}.{len(done.failures)}@example.com"
-        if (status := issuer.register(email).status_code) == 201:
-            done.emails.append(email)
-        else:
-            done.failures.append(status)
-
-    def go_on_refreshing(number: int) -> None:
-        response = issuer.refresh(done.refresh_tokens[number])
-        if response.status_code == 200:
-            done.refresh_tokens[number] = response.json()["refresh_token"]
-        else:
-            done.failures.append(response.status_code)
-
-    def repeat(work: Callable[[int], None], number: int) -> None:
-        while not stop.is_set():
-            work(number)
-
-    with ThreadPoolExecutor(4) as pool:
-        running = [pool.submit(repeat, work, number) for work in (register, go_on_refreshing) for number in range(2)]
-        try:
-            yield done
-        finally:
-            stop.set()
-        for thread in running:
-            thread.result()
 
 
 def test_a_retry_of_a_write_that_the_standby_lacks_is_not_acknowledged(pair: Pair) -> None:
