@@ -43,6 +43,7 @@ from issuer.settings import IssuerSettings
 from issuer.telemetry.tracing import UNTRACED
 from shared.jwks import parse_jwks
 from tests.support.accounts import CHEAP_HASHES
+from tests.support.postgres import fetch
 from tests.support.recovery_bench import token_in
 from tests.support.signing_keys import load_key
 from tests.support.vectors import Bench
@@ -377,9 +378,7 @@ class Testbed:
 
     async def rows(self, statement: str) -> list[asyncpg.Record]:
         """Read the database."""
-        async with self.issuers[0].parts.database.connection() as connection:
-            rows: list[asyncpg.Record] = await connection.fetch(statement)
-            return rows
+        return await fetch(self.issuers[0].parts.database, statement)
 
     async def audit_faults(self) -> list[str]:
         """Verify the audit trail, as `audit verify` does."""

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from issuer.accounts.authentication import PasswordAuthenticator
@@ -26,6 +27,7 @@ from issuer.throttling.models import LoginAttempt, LoginDecision, ShownSession
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
 from tests.support.accounts import CHEAP_HASHES
+from tests.support.postgres import fetch
 from tests.support.session_bench import LOGIN
 
 PASSWORD = "a long and lonely walk"
@@ -102,9 +104,8 @@ class LoginBench:
 
     async def reauthenticate(self, email: str, context: RequestContext, password: str, session_id: UUID) -> int | str:
         """Confirm the password within a session; return values as of `login`."""
-        async with self.database.connection() as connection:
-            user_id = await connection.fetchval("SELECT id FROM users WHERE email_key = $1", email)
-        account = Account(user_id, email, self.now[0])
+        (user,) = await self.execute("SELECT id FROM users WHERE email_key = $1", email)
+        account = Account(user["id"], email, self.now[0])
         try:
             await self.authenticator.reauthenticate(account, password, context, ShownSession(session_id))
         except InvalidCredentialsError:
@@ -133,10 +134,9 @@ class LoginBench:
         """Log in with a wrong password."""
         return [await self.login(email, context, "wrong") for _ in range(times)]
 
-    async def execute(self, statement: str, *arguments: object) -> None:
-        """Change the database directly."""
-        async with self.database.connection() as connection:
-            await connection.execute(statement, *arguments)
+    async def execute(self, statement: str, *arguments: object) -> list[Any]:
+        """Run one statement directly; return its rows."""
+        return await fetch(self.database, statement, *arguments)
 
     async def session_of(self, email: str) -> ShownSession:
         """Create a session of an account; return it with its newest refresh token."""

@@ -208,6 +208,13 @@ def execute(url: str, statement: str, *arguments: object) -> list[asyncpg.Record
     return asyncio.run(run())
 
 
+async def fetch(database: Database, statement: str, *arguments: object) -> list[asyncpg.Record]:
+    """Run one statement on a connection of the pool; return its rows."""
+    async with database.connection() as connection:
+        rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
+        return rows
+
+
 async def wait_until_blocked(database: Database, *tasks: asyncio.Future[Any]) -> None:
     """Wait until each of these tasks waits for a lock of another transaction; none may end before."""
     async with database.connection() as connection:

@@ -1,13 +1,12 @@
 """The use cases of recovery on a real store, with the time and randomness of the test."""
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
-from typing import TypeVar
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -36,11 +35,10 @@ from issuer.telemetry.metrics import Metrics
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
 from tests.support.accounts import CHEAP_HASHES
+from tests.support.postgres import fetch
 
 PASSWORD = "a long and lonely walk"
 SELF = RequestContext("self", "192.0.2.1", "a browser", "request-1")
-
-_T = TypeVar("_T")
 
 
 @dataclass
@@ -90,6 +88,7 @@ class Ended:
 class RecoveryBench:
     """The recovery and the outbox of one issuer, with their parts."""
 
+    database: Database
     clock: Clock
     metrics: Metrics
     authenticator: PasswordAuthenticator
@@ -101,6 +100,10 @@ class RecoveryBench:
     outbox: Outbox
     sent: Collector
     ended: Ended
+
+    async def execute(self, statement: str, *arguments: object) -> list[Any]:
+        """Run one statement directly; return its rows."""
+        return await fetch(self.database, statement, *arguments)
 
     async def register(self, email: str, password: str, context: RequestContext) -> Account:
         """Register without a mail and return the account."""
@@ -153,6 +156,7 @@ async def recovery_bench(
     )
     try:
         yield RecoveryBench(
+            database,
             clock,
             metrics,
             authenticator,
@@ -175,13 +179,3 @@ async def bench(database_url: str) -> AsyncIterator[RecoveryBench]:
     """Yield an issuer that sends mails, with its own database."""
     async with recovery_bench(database_url) as built:
         yield built
-
-
-def with_recovery_bench(url: str, act: Callable[[RecoveryBench], Awaitable[_T]]) -> _T:
-    """Run `act` with a bench, outside of an event loop."""
-
-    async def run() -> _T:
-        async with recovery_bench(url) as built:
-            return await act(built)
-
-    return asyncio.run(run())

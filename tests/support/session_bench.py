@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
+
+import pytest
 
 from issuer.accounts.models import Account
 from issuer.accounts.store import AccountStore
@@ -28,6 +30,7 @@ from issuer.throttling.models import LoginAttempt
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.models import TokenProfile, default_client
 from issuer.tokens.refresh_token import RefreshTokens
+from tests.support.postgres import fetch
 from tests.support.signing_keys import generate_key
 
 CONTEXT = RequestContext("self", "192.0.2.1", "a browser", "request-0001")
@@ -71,6 +74,10 @@ class SessionBench:
         """Return the time of the test."""
         return self.now
 
+    async def execute(self, statement: str, *arguments: object) -> list[Any]:
+        """Run one statement directly; return its rows."""
+        return await fetch(self.database, statement, *arguments)
+
     async def account(self) -> StoredAccount:
         """Return a new account, as a login reads it."""
         key = f"{uuid4().hex}@example.com"
@@ -108,3 +115,10 @@ async def session_bench(url: str, connections: int = 10, per_account: int = 100)
             yield SessionBench(database, KeyWatcher(Path(folder), Metrics()), per_account=per_account)
         finally:
             await database.close()
+
+
+@pytest.fixture
+async def bench(database_url: str) -> AsyncIterator[SessionBench]:
+    """Yield a bench on a new database."""
+    async with session_bench(database_url, connections=16) as built:
+        yield built

@@ -11,17 +11,8 @@ from issuer.errors import InvalidOneTimeTokenError
 from issuer.mail.templates import Template
 from issuer.mail.transport import DeliveryError, MailTransport, parse_mail_url, transport_for
 from tests.support.issuer_process import issuer_command
-from tests.support.postgres import execute
 from tests.support.processes import free_port
-from tests.support.recovery_bench import (
-    PASSWORD,
-    SELF,
-    RecoveryBench,
-    bench,
-    recovery_bench,
-    token_in,
-    with_recovery_bench,
-)
+from tests.support.recovery_bench import PASSWORD, SELF, RecoveryBench, bench, recovery_bench, token_in
 from tests.support.smtp import smtp_server
 
 __all__ = ["bench"]
@@ -31,8 +22,8 @@ ANN = "ann@example.com"
 NEW = "another long and lonely walk"
 
 
-def waiting(url: str) -> list[str]:
-    return [row["template"] for row in execute(url, "SELECT template FROM outbox ORDER BY id")]
+async def waiting(bench: RecoveryBench) -> list[str]:
+    return [row["template"] for row in await bench.execute("SELECT template FROM outbox ORDER BY id")]
 
 
 async def ask_for_reset(bench: RecoveryBench, email: str = ANN) -> None:
@@ -49,90 +40,72 @@ def smtp_to(port: int) -> MailTransport:
     return transport_for(parse_mail_url(f"smtp+plain://127.0.0.1:{port}"))
 
 
-def test_a_mail_is_sent_once_and_leaves_the_outbox(database_url: str) -> None:
-    async def act(bench: RecoveryBench) -> None:
+async def test_a_mail_is_sent_once_and_leaves_the_outbox(bench: RecoveryBench) -> None:
+    await ask_for_reset(bench)
+    assert await bench.outbox.deliver_due() == 1
+    assert await bench.outbox.deliver_due() == 0
+    assert [message["To"] for message in bench.sent.messages] == [ANN]
+    assert mails(bench, Template.RESET_PASSWORD, "sent") == 1
+    assert await waiting(bench) == []
+
+
+async def test_no_secret_is_in_the_database_while_a_mail_waits(bench: RecoveryBench) -> None:
+    await ask_for_reset(bench)
+    assert await waiting(bench) == ["reset_password"]
+    assert await bench.execute("SELECT * FROM one_time_tokens") == []
+
+
+async def test_a_mail_server_may_be_down_for_a_while(database_url: str) -> None:
+    port = free_port()
+    async with recovery_bench(database_url, smtp_to(port)) as bench:
         await ask_for_reset(bench)
         assert await bench.outbox.deliver_due() == 1
-        assert await bench.outbox.deliver_due() == 0
-        assert [message["To"] for message in bench.sent.messages] == [ANN]
-        assert mails(bench, Template.RESET_PASSWORD, "sent") == 1
-
-    with_recovery_bench(database_url, act)
-    assert waiting(database_url) == []
-
-
-def test_no_secret_is_in_the_database_while_a_mail_waits(database_url: str) -> None:
-    with_recovery_bench(database_url, ask_for_reset)
-    assert waiting(database_url) == ["reset_password"]
-    assert execute(database_url, "SELECT * FROM one_time_tokens") == []
-
-
-def test_a_mail_server_may_be_down_for_a_while(database_url: str) -> None:
-    port = free_port()
-
-    async def act() -> None:
-        async with recovery_bench(database_url, smtp_to(port)) as bench:
-            await ask_for_reset(bench)
+        assert mails(bench, Template.RESET_PASSWORD, "failed") == 1
+        with smtp_server(port) as mailbox:
+            assert await bench.outbox.deliver_due() == 0, "not at once"
+            bench.clock.advance(seconds=5)
             assert await bench.outbox.deliver_due() == 1
-            assert mails(bench, Template.RESET_PASSWORD, "failed") == 1
-            with smtp_server(port) as mailbox:
-                assert await bench.outbox.deliver_due() == 0, "not at once"
-                bench.clock.advance(seconds=5)
-                assert await bench.outbox.deliver_due() == 1
-                await bench.password_reset.reset(token_in(mailbox.messages()[0]), NEW, SELF)
-
-    asyncio.run(act())
+            await bench.password_reset.reset(token_in(mailbox.messages()[0]), NEW, SELF)
 
 
-def test_retries_double_their_waiting_time_up_to_an_hour(database_url: str) -> None:
-    async def act(bench: RecoveryBench) -> list[float]:
-        await ask_for_reset(bench)
-        waits = []
-        for _ in range(14):
-            bench.sent.fails = [DeliveryError("TimeoutError")]
-            assert await bench.outbox.deliver_due() == 1
-            rows = await asyncio.to_thread(execute, database_url, "SELECT next_attempt_at FROM outbox")
-            waits.append((rows[0]["next_attempt_at"] - bench.clock()).total_seconds())
-            bench.clock.advance(seconds=waits[-1])
-        return waits
-
-    waits = with_recovery_bench(database_url, act)
+async def test_retries_double_their_waiting_time_up_to_an_hour(bench: RecoveryBench) -> None:
+    await ask_for_reset(bench)
+    waits = []
+    for _ in range(14):
+        bench.sent.fails = [DeliveryError("TimeoutError")]
+        assert await bench.outbox.deliver_due() == 1
+        (mail,) = await bench.execute("SELECT next_attempt_at FROM outbox")
+        waits.append((mail["next_attempt_at"] - bench.clock()).total_seconds())
+        bench.clock.advance(seconds=waits[-1])
     assert waits[:4] == [2.5, 5, 10, 20]
     assert waits[-1] == 1800
 
 
-def test_a_mail_is_abandoned_after_a_day(database_url: str) -> None:
-    async def act(bench: RecoveryBench) -> None:
+async def test_a_mail_is_abandoned_after_a_day(bench: RecoveryBench, database_url: str) -> None:
+    with capture_logs() as logs:
         await ask_for_reset(bench)
         for hours in (0, 23, 25):
             bench.sent.fails = [DeliveryError("TimeoutError")]
             bench.clock.advance(hours=hours)
             await bench.outbox.deliver_due()
-        assert mails(bench, Template.RESET_PASSWORD, "failed") == 2
-        assert mails(bench, Template.RESET_PASSWORD, "abandoned") == 1
-
-    with capture_logs() as logs:
-        with_recovery_bench(database_url, act)
-    assert waiting(database_url) == []
+    assert mails(bench, Template.RESET_PASSWORD, "failed") == 2
+    assert mails(bench, Template.RESET_PASSWORD, "abandoned") == 1
+    assert await waiting(bench) == []
     (abandoned,) = [line for line in logs if line["event"] == "mail_abandoned"]
     assert abandoned["log_level"] == "error"
     assert ANN not in str(logs)
     assert given_up(database_url) == [("mail_abandoned", "TimeoutError", None)]
 
 
-def test_a_permanent_rejection_is_final_and_listed(database_url: str) -> None:
+async def test_a_permanent_rejection_is_final_and_listed(database_url: str) -> None:
     port = free_port()
-
-    async def act() -> None:
-        async with recovery_bench(database_url, smtp_to(port)) as bench:
+    async with recovery_bench(database_url, smtp_to(port)) as bench:
+        with smtp_server(port, rejects="550 5.1.1 no such mailbox"), capture_logs() as logs:
             await ask_for_reset(bench)
             assert await bench.outbox.deliver_due() == 1
-            assert mails(bench, Template.RESET_PASSWORD, "rejected") == 1
-
-    with smtp_server(port, rejects="550 5.1.1 no such mailbox"), capture_logs() as logs:
-        asyncio.run(act())
-    assert waiting(database_url) == []
-    assert execute(database_url, "SELECT FROM one_time_tokens") == []
+        assert mails(bench, Template.RESET_PASSWORD, "rejected") == 1
+        assert await waiting(bench) == []
+        assert await bench.execute("SELECT FROM one_time_tokens") == []
     (rejected,) = [line for line in logs if line["event"] == "mail_rejected"]
     assert (rejected["log_level"], rejected["smtp_code"]) == ("error", 550)
     assert ANN not in str(logs)
@@ -150,14 +123,13 @@ def given_up(url: str) -> list[tuple[str, str, int | None]]:
     ]
 
 
-async def test_a_retry_replaces_the_token(database_url: str) -> None:
-    async with recovery_bench(database_url) as bench:
-        await ask_for_reset(bench)
-        bench.sent.fails = [DeliveryError("SMTPServerDisconnected")]
-        await bench.outbox.deliver_due()
-        assert await asyncio.to_thread(execute, database_url, "SELECT token_hash FROM one_time_tokens") == []
-        bench.clock.advance(seconds=5)
-        await bench.password_reset.reset(await bench.token(), NEW, SELF)
+async def test_a_retry_replaces_the_token(bench: RecoveryBench) -> None:
+    await ask_for_reset(bench)
+    bench.sent.fails = [DeliveryError("SMTPServerDisconnected")]
+    await bench.outbox.deliver_due()
+    assert await bench.execute("SELECT token_hash FROM one_time_tokens") == []
+    bench.clock.advance(seconds=5)
+    await bench.password_reset.reset(await bench.token(), NEW, SELF)
 
 
 async def test_several_issuers_send_no_mail_twice(database_url: str) -> None:
@@ -169,43 +141,34 @@ async def test_several_issuers_send_no_mail_twice(database_url: str) -> None:
         assert sorted(sent) == sorted(f"ann{number}@example.com" for number in range(12))
 
 
-def test_a_mail_of_a_crashed_issuer_is_sent_by_another(database_url: str) -> None:
+async def test_a_mail_of_a_crashed_issuer_is_sent_by_another(bench: RecoveryBench, database_url: str) -> None:
     class DiesError(BaseException):
         pass
 
-    async def act() -> None:
-        async with recovery_bench(database_url) as one, recovery_bench(database_url) as other:
-            await ask_for_reset(one)
-            one.sent.fails = [DiesError()]  # type: ignore[list-item] # no failure of a delivery: the end of it
-            with pytest.raises(DiesError):
-                await one.outbox.deliver_due()
-            assert await other.outbox.deliver_due() == 0
-            other.clock.advance(minutes=5)
-            assert await other.outbox.deliver_due() == 1
-
-    asyncio.run(act())
-
-
-def test_a_mail_kind_of_a_newer_release_is_left_alone(database_url: str) -> None:
-    async def act(bench: RecoveryBench) -> int:
+    async with recovery_bench(database_url) as other:
         await ask_for_reset(bench)
-        await asyncio.to_thread(execute, database_url, "UPDATE outbox SET template = 'greetings_from_the_future'")
-        return await bench.outbox.deliver_due()
+        bench.sent.fails = [DiesError()]  # type: ignore[list-item] # no failure of a delivery: the end of it
+        with pytest.raises(DiesError):
+            await bench.outbox.deliver_due()
+        assert await other.outbox.deliver_due() == 0
+        other.clock.advance(minutes=5)
+        assert await other.outbox.deliver_due() == 1
 
-    assert with_recovery_bench(database_url, act) == 0
-    assert waiting(database_url) == ["greetings_from_the_future"]
+
+async def test_a_mail_kind_of_a_newer_release_is_left_alone(bench: RecoveryBench) -> None:
+    await ask_for_reset(bench)
+    await bench.execute("UPDATE outbox SET template = 'greetings_from_the_future'")
+    assert await bench.outbox.deliver_due() == 0
+    assert await waiting(bench) == ["greetings_from_the_future"]
 
 
-def test_a_mail_that_has_become_useless_is_dropped(database_url: str) -> None:
-    async def act(bench: RecoveryBench) -> None:
-        await ask_for_reset(bench)
-        await asyncio.to_thread(execute, database_url, "UPDATE users SET disabled_at = now()")
-        assert await bench.outbox.deliver_due() == 1
-        assert bench.sent.messages == []
-        assert mails(bench, Template.RESET_PASSWORD, "dropped") == 1
-
-    with_recovery_bench(database_url, act)
-    assert waiting(database_url) == []
+async def test_a_mail_that_has_become_useless_is_dropped(bench: RecoveryBench) -> None:
+    await ask_for_reset(bench)
+    await bench.execute("UPDATE users SET disabled_at = now()")
+    assert await bench.outbox.deliver_due() == 1
+    assert bench.sent.messages == []
+    assert mails(bench, Template.RESET_PASSWORD, "dropped") == 1
+    assert await waiting(bench) == []
 
 
 async def test_mail_is_sent_to_the_stored_email_in_ascii(bench: RecoveryBench) -> None:
@@ -215,18 +178,13 @@ async def test_mail_is_sent_to_the_stored_email_in_ascii(bench: RecoveryBench) -
     assert bench.sent.messages[0]["To"] == "Ann@xn--exmple-cua.com"
 
 
-def test_a_mail_that_cannot_be_written_blocks_no_other(database_url: str) -> None:
-    async def act(bench: RecoveryBench) -> None:
-        await ask_for_reset(bench, "bad@example.com")
-        await ask_for_reset(bench, "good@example.com")
-        await asyncio.to_thread(
-            execute, database_url, "UPDATE users SET email = E'b\\r\\nBcc: x@y.example' WHERE email_key LIKE 'bad%'"
-        )
-        assert await bench.outbox.deliver_due() == 2
-        assert [message["To"] for message in bench.sent.messages] == ["good@example.com"]
-
-    with_recovery_bench(database_url, act)
-    assert waiting(database_url) == []
+async def test_a_mail_that_cannot_be_written_blocks_no_other(bench: RecoveryBench) -> None:
+    await ask_for_reset(bench, "bad@example.com")
+    await ask_for_reset(bench, "good@example.com")
+    await bench.execute("UPDATE users SET email = E'b\\r\\nBcc: x@y.example' WHERE email_key LIKE 'bad%'")
+    assert await bench.outbox.deliver_due() == 2
+    assert [message["To"] for message in bench.sent.messages] == ["good@example.com"]
+    assert await waiting(bench) == []
 
 
 async def test_the_lifetime_of_a_token_starts_when_its_mail_is_sent(bench: RecoveryBench) -> None:

@@ -11,14 +11,14 @@ from issuer.context import RequestContext
 from issuer.errors import InvalidClientError
 from issuer.oauth.clients import AuthFailure
 from issuer.oauth.models import BasicCredentials, ClientAssertion, ClientCredentials
-from tests.integration.issuer.oauth.test_client_races import Bench, assertion, on
+from tests.integration.issuer.oauth.test_client_races import Bench, assertion, bench
 from tests.support.machines import public_jwk
-from tests.support.postgres import execute
 from tests.unit.issuer.oauth.test_client_assertion import RSA_KEY, document
 
+__all__ = ["bench"]
+pytestmark = pytest.mark.anyio
+
 CONTEXT = RequestContext("client", "192.0.2.1", "a machine", "request-0001")
-
-
 Prepare = Callable[[Bench, str], Awaitable[ClientCredentials]]
 
 
@@ -75,34 +75,28 @@ FAILURES: dict[str, tuple[Prepare, AuthFailure, str | None, str | None]] = {
 
 
 @pytest.mark.parametrize(("prepare", "failure", "client_id", "why"), FAILURES.values(), ids=FAILURES)
-def test_every_failure_has_its_reason(
-    database_url: str,
+async def test_every_failure_has_its_reason(
+    bench: Bench,
     prepare: Prepare,
     failure: AuthFailure,
     client_id: str | None,
     why: str | None,
 ) -> None:
-    async def work(bench: Bench) -> None:
-        proof = await prepare(bench, await register_both(bench))
-        with capture_logs() as lines, pytest.raises(InvalidClientError):
-            await bench.clients.authenticate(proof, CONTEXT)
-        rejected = {"event": "client_assertion_rejected", "reason": why, "log_level": "info"}
-        failed = {"event": "client_authentication_failed", "client": client_id, "log_level": "info"}
-        assert lines == [rejected] * (why is not None) + [failed | {"reason": failure.value}]
-        assert bench.authentications(failure.value) == 1
-
-    on(database_url, work)
-    (event,) = execute(
-        database_url, "SELECT *, host(address) AS host FROM audit_events WHERE kind = 'client_authentication_failed'"
+    proof = await prepare(bench, await register_both(bench))
+    with capture_logs() as lines, pytest.raises(InvalidClientError):
+        await bench.clients.authenticate(proof, CONTEXT)
+    rejected = {"event": "client_assertion_rejected", "reason": why, "log_level": "info"}
+    failed = {"event": "client_authentication_failed", "client": client_id, "log_level": "info"}
+    assert lines == [rejected] * (why is not None) + [failed | {"reason": failure.value}]
+    assert bench.authentications(failure.value) == 1
+    (event,) = await bench.execute(
+        "SELECT *, host(address) AS host FROM audit_events WHERE kind = 'client_authentication_failed'"
     )
     assert (event["client_id"], json.loads(event["detail"])) == (client_id, {"reason": failure.value})
     assert (event["actor"], event["host"], event["request_id"]) == ("client", "192.0.2.1", "request-0001")
 
 
-def test_an_authenticated_client_is_counted(database_url: str) -> None:
-    async def work(bench: Bench) -> None:
-        proof = BasicCredentials("plain", await register_both(bench))
-        assert (await bench.clients.authenticate(proof, CONTEXT)).id == "plain"
-        assert bench.authentications("accepted") == 1
-
-    on(database_url, work)
+async def test_an_authenticated_client_is_counted(bench: Bench) -> None:
+    proof = BasicCredentials("plain", await register_both(bench))
+    assert (await bench.clients.authenticate(proof, CONTEXT)).id == "plain"
+    assert bench.authentications("accepted") == 1

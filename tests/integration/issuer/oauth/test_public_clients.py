@@ -13,11 +13,11 @@ import pytest
 
 from issuer.errors import InvalidClientError, InvalidGrantError
 from issuer.oauth.clients import ClientAuthenticator
-from issuer.oauth.models import CLIENT_ID
 from issuer.oauth.registry import ClientRegistry
 from issuer.oauth.store import ClientStore
 from issuer.sessions.authorization import LoginRequest
 from issuer.tokens.size import TokenBudget
+from tests.integration.issuer.sessions.test_session_races import LIVE_AND_UNFLAGGED
 from tests.integration.issuer.sessions.test_sessions import INVALID_GRANT, row, status_and_body, wait_until_flagged
 from tests.support.issuer_process import PASSWORD, IssuerProcess
 from tests.support.machines import Machine, operate, public_client, with_secret
@@ -288,33 +288,23 @@ async def later(action: Awaitable[object]) -> None:
         await action
 
 
-def test_no_session_outlives_the_disabling_of_its_client(database_url: str) -> None:
-    async def rounds() -> None:
-        async with session_bench(database_url, connections=12) as bench:
-            store = ClientStore(bench.database)
-            clients = ClientAuthenticator(store, bench.sessions.status_lists, frozenset(), bench.metrics, bench.clock)
-            registry = ClientRegistry(TokenBudget(ISSUER, "gatepass"), store, bench.clock, random.randbytes)
-            accounts = [await bench.account() for _ in range(6)]
-            for number in range(60):
-                client_id = f"client{number}"
-                assert CLIENT_ID.fullmatch(client_id)
-                await registry.create("x", client_id, "profile", ["a"], None, public=True)
-                request = LoginRequest(await clients.public_client(client_id))
-                first = await bench.sessions.create(accounts[0], request, CONTEXT)
-                await asyncio.gather(
-                    *(later(bench.sessions.create(account, request, CONTEXT)) for account in accounts),
-                    later(bench.refresh(first.refresh_token)),
-                    later(registry.disable(client_id)),
-                )
-
-    asyncio.run(rounds())
-    live = "SELECT FROM sessions s WHERE client_id LIKE 'client%' AND (ended_at IS NULL OR NOT EXISTS (SELECT FROM"
-    assert (
-        execute(
-            database_url,
-            f"{live} revocations r WHERE r.status_list_id = s.status_list_id AND r.status_idx = s.status_idx))",
-        )
-        == []
-    )
-    began = execute(database_url, "SELECT count(*) FROM sessions WHERE client_id LIKE 'client%'")[0][0]
-    assert 60 < began < 60 * 7
+@pytest.mark.anyio
+async def test_no_session_outlives_the_disabling_of_its_client(database_url: str) -> None:
+    async with session_bench(database_url, connections=12) as bench:
+        store = ClientStore(bench.database)
+        clients = ClientAuthenticator(store, bench.sessions.status_lists, frozenset(), bench.metrics, bench.clock)
+        registry = ClientRegistry(TokenBudget(ISSUER, "gatepass"), store, bench.clock, random.randbytes)
+        accounts = [await bench.account() for _ in range(6)]
+        for number in range(60):
+            client_id = f"client{number}"
+            await registry.create("x", client_id, "profile", ["a"], None, public=True)
+            request = LoginRequest(await clients.public_client(client_id))
+            first = await bench.sessions.create(accounts[0], request, CONTEXT)
+            await asyncio.gather(
+                *(later(bench.sessions.create(account, request, CONTEXT)) for account in accounts),
+                later(bench.refresh(first.refresh_token)),
+                later(registry.disable(client_id)),
+            )
+        assert await bench.execute(LIVE_AND_UNFLAGGED) == []
+        sessions = await bench.execute("SELECT count(*) FROM sessions")
+        assert 60 < sessions[0][0] < 60 * 7

@@ -15,8 +15,10 @@ from tests.integration.issuer.sessions.test_sessions import status_and_body
 from tests.support.issuer_process import PASSWORD, IssuerProcess
 from tests.support.postgres import execute
 from tests.support.processes import wait_until
-from tests.support.session_bench import CONTEXT, LOGIN, session_bench
+from tests.support.session_bench import CONTEXT, LOGIN, SessionBench, session_bench
 from tests.support.token_forge import claims_of
+
+pytestmark = pytest.mark.anyio
 
 INVALID_GRANT = (400, {"error": "invalid_grant"})
 MANY = 50_000
@@ -52,69 +54,56 @@ def live_sessions(issuer: IssuerProcess, user: UUID) -> int:
     return count
 
 
-def test_revoked_sessions_do_not_count_towards_the_limit(database_url: str) -> None:
-    async def logins() -> None:
-        async with session_bench(database_url, per_account=3) as bench:
-            account = await bench.account()
+async def test_revoked_sessions_do_not_count_towards_the_limit(database_url: str) -> None:
+    async with session_bench(database_url, per_account=3) as bench:
+        account = await bench.account()
 
-            async def log_in() -> str:
-                bench.now += timedelta(minutes=1)
-                return (await bench.sessions.create(account, LOGIN, CONTEXT)).refresh_token
+        async def log_in() -> str:
+            bench.now += timedelta(minutes=1)
+            return (await bench.sessions.create(account, LOGIN, CONTEXT)).refresh_token
 
-            _, kept, ended = [await log_in() for _ in "abc"]
-            session = bench.sessions.read_refresh_token(ended)
-            assert session is not None
-            await bench.sessions.revoke(session.session_id, account.id, RevocationReason.LOGOUT, CONTEXT)
-            await log_in()
-            await log_in()
-            await bench.refresh(kept)
-            assert len(await bench.sessions.list_for_user(account.id, None, 10)) == 3
-
-    asyncio.run(logins())
+        _, kept, ended = [await log_in() for _ in "abc"]
+        session = bench.sessions.read_refresh_token(ended)
+        assert session is not None
+        await bench.sessions.revoke(session.session_id, account.id, RevocationReason.LOGOUT, CONTEXT)
+        await log_in()
+        await log_in()
+        await bench.refresh(kept)
+        assert len(await bench.sessions.list_for_user(account.id, None, 10)) == 3
 
 
-def test_a_session_that_was_not_used_for_too_long_is_not_listed(database_url: str) -> None:
-    async def listed() -> list[int]:
-        async with session_bench(database_url) as bench:
-            account = await bench.account()
-            await bench.sessions.create(account, LOGIN, CONTEXT)
-            bench.now += timedelta(days=14) - timedelta(microseconds=1)
-            before = await bench.sessions.list_for_user(account.id, None, 10)
-            bench.now += timedelta(microseconds=1)
-            return [len(before), len(await bench.sessions.list_for_user(account.id, None, 10))]
-
-    assert asyncio.run(listed()) == [1, 0]
+async def test_a_session_that_was_not_used_for_too_long_is_not_listed(bench: SessionBench) -> None:
+    account = await bench.account()
+    await bench.sessions.create(account, LOGIN, CONTEXT)
+    bench.now += timedelta(days=14) - timedelta(microseconds=1)
+    assert len(await bench.sessions.list_for_user(account.id, None, 10)) == 1
+    bench.now += timedelta(microseconds=1)
+    assert await bench.sessions.list_for_user(account.id, None, 10) == []
 
 
-def test_expired_sessions_are_removed_before_live_ones(database_url: str) -> None:
-    async def logins() -> None:
-        async with session_bench(database_url, per_account=3) as bench:
-            account = await bench.account()
-            kept = (await bench.sessions.create(account, LOGIN, CONTEXT)).refresh_token
-            bench.now += timedelta(days=8)
-            await bench.sessions.create(account, LOGIN, CONTEXT)
-            await bench.sessions.create(account, LOGIN, CONTEXT)
-            kept = await bench.refresh(kept)
-            # The two have expired by now, although they are younger.
-            bench.now += timedelta(days=14) - timedelta(seconds=1)
-            kept = await bench.refresh(kept)
-            bench.now += timedelta(seconds=2)
-            await bench.sessions.create(account, LOGIN, CONTEXT)
-            await bench.sessions.create(account, LOGIN, CONTEXT)
-            await bench.refresh(kept)
-
-    asyncio.run(logins())
+async def test_expired_sessions_are_removed_before_live_ones(database_url: str) -> None:
+    async with session_bench(database_url, per_account=3) as bench:
+        account = await bench.account()
+        kept = (await bench.sessions.create(account, LOGIN, CONTEXT)).refresh_token
+        bench.now += timedelta(days=8)
+        await bench.sessions.create(account, LOGIN, CONTEXT)
+        await bench.sessions.create(account, LOGIN, CONTEXT)
+        kept = await bench.refresh(kept)
+        # The two have expired by now, although they are younger.
+        bench.now += timedelta(days=14) - timedelta(seconds=1)
+        kept = await bench.refresh(kept)
+        bench.now += timedelta(seconds=2)
+        await bench.sessions.create(account, LOGIN, CONTEXT)
+        await bench.sessions.create(account, LOGIN, CONTEXT)
+        await bench.refresh(kept)
 
 
-def test_parallel_logins_leave_no_more_sessions_than_the_limit(database_url: str) -> None:
-    async def logins() -> int:
-        async with session_bench(database_url, connections=16, per_account=5) as bench:
-            account = await bench.account()
-            await asyncio.gather(*(bench.sessions.create(account, LOGIN, CONTEXT) for _ in range(60)))
-            await bench.sessions.create(account, LOGIN, CONTEXT)
-            return len(await bench.sessions.list_for_user(account.id, None, 100))
-
-    assert asyncio.run(logins()) == 5
+async def test_parallel_logins_leave_no_more_sessions_than_the_limit(database_url: str) -> None:
+    async with session_bench(database_url, connections=16, per_account=5) as bench:
+        account = await bench.account()
+        await asyncio.gather(*(bench.sessions.create(account, LOGIN, CONTEXT) for _ in range(60)))
+        await bench.sessions.create(account, LOGIN, CONTEXT)
+        assert len(await bench.sessions.list_for_user(account.id, None, 100)) == 5
 
 
 def status_of(send: Callable[[], httpx.Response]) -> int:

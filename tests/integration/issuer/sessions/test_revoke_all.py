@@ -11,8 +11,9 @@ from issuer.sessions.revoke_all_store import Issued, count_issued, revoke_all
 from issuer.status_lists.publisher import POLL_SECONDS
 from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.status_list import LIST_BITS
-from tests.support.postgres import execute
-from tests.support.session_bench import CONTEXT, LOGIN, session_bench
+from tests.support.session_bench import CONTEXT, LOGIN, SessionBench
+
+pytestmark = pytest.mark.anyio
 
 MACHINE_WITH_A_TOKEN = """
 INSERT INTO clients (id, name, auth_method, secret_hash, scope, audiences, created_at, status_list_id, status_idx)
@@ -25,43 +26,36 @@ SELECT sha256('x'), id, 'reset', now(), now() + interval '1 hour' FROM users
 """
 
 
-def test_everything_that_was_issued_is_revoked(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_everything_that_was_issued_is_revoked(bench: SessionBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revoke_all_store, "_PROPAGATION_SECONDS", 0.0)
     monkeypatch.setattr(revoke_all_store, "_BATCH", 2)
-
-    async def work() -> tuple[Issued, Issued]:
-        async with session_bench(database_url) as bench, asyncio.timeout(20):
-            account = await bench.account()
-            for _ in range(5):
-                await bench.sessions.create(account, LOGIN, CONTEXT)
-            for statement in (MACHINE_WITH_A_TOKEN, MAIL_WITH_A_TOKEN):
-                await asyncio.to_thread(execute, database_url, statement)
-            return await revoke_all(bench.database), await count_issued(bench.database)
-
-    last_event = "SELECT max(at) AS at FROM audit_events WHERE kind <> 'everything_revoked'"
-    before, after = asyncio.run(work())
-    assert before == Issued(5, 1, 1, execute(database_url, last_event)[0]["at"])
-    (event,) = execute(database_url, "SELECT * FROM audit_events WHERE kind = 'everything_revoked'")
-    assert after == Issued(0, 0, 0, event["at"])
+    account = await bench.account()
+    for _ in range(5):
+        await bench.sessions.create(account, LOGIN, CONTEXT)
+    for statement in (MACHINE_WITH_A_TOKEN, MAIL_WITH_A_TOKEN):
+        await bench.execute(statement)
+    async with asyncio.timeout(20):
+        before = await revoke_all(bench.database)
+    (last,) = await bench.execute("SELECT max(at) AS at FROM audit_events WHERE kind <> 'everything_revoked'")
+    assert before == Issued(5, 1, 1, last["at"])
+    (event,) = await bench.execute("SELECT * FROM audit_events WHERE kind = 'everything_revoked'")
+    assert await count_issued(bench.database) == Issued(0, 0, 0, event["at"])
     assert event["actor"] == "operator"
     assert json.loads(event["detail"]) == {"sessions": 5, "clients": 1, "one_time_tokens": 1}
-    assert execute(database_url, "SELECT DISTINCT end_reason FROM sessions")[0]["end_reason"] == "revoked_by_operator"
-    assert execute(database_url, "SELECT count(DISTINCT xmin::text) FROM sessions")[0][0] == 3
+    (session,) = await bench.execute("SELECT DISTINCT end_reason FROM sessions")
+    assert session["end_reason"] == "revoked_by_operator"
+    assert (await bench.execute("SELECT count(DISTINCT xmin::text) FROM sessions"))[0][0] == 3
 
 
-def test_tokens_of_the_closed_list_stay_revoked_until_the_last_has_expired(database_url: str) -> None:
-    async def work() -> None:
-        async with session_bench(database_url) as bench:
-            await bench.sessions.create(await bench.account(), LOGIN, CONTEXT)
-            await revoke_all(bench.database)
-
-    asyncio.run(work())
-    closed, new = execute(database_url, "SELECT *, clock_timestamp() AS now FROM status_lists ORDER BY id")
+async def test_tokens_of_the_closed_list_stay_revoked_until_the_last_has_expired(bench: SessionBench) -> None:
+    await bench.sessions.create(await bench.account(), LOGIN, CONTEXT)
+    await revoke_all(bench.database)
+    closed, new = await bench.execute("SELECT *, clock_timestamp() AS now FROM status_lists ORDER BY id")
     assert closed["next_idx"] == closed["size"]
     seconds = timedelta(seconds=REVOCATION_RETENTION_SECONDS)
     # A session can be refreshed until it is revoked, two seconds after its list was closed.
     last_issued_at = closed["all_revoked_until"] - seconds
-    (session,) = execute(database_url, "SELECT ended_at FROM sessions")
+    (session,) = await bench.execute("SELECT ended_at FROM sessions")
     assert session["ended_at"] < last_issued_at <= closed["now"]
     assert new["id"] > closed["id"] + 999
     assert (new["size"], new["next_idx"], new["all_revoked_until"]) == (LIST_BITS, 0, None)
@@ -69,20 +63,14 @@ def test_tokens_of_the_closed_list_stay_revoked_until_the_last_has_expired(datab
     assert timedelta(seconds=40) < session["ended_at"] - new["created_at"] < timedelta(seconds=60)
 
 
-def test_a_session_that_an_issuer_adds_to_a_closed_list_is_revoked_too(database_url: str) -> None:
+async def test_a_session_that_an_issuer_adds_to_a_closed_list_is_revoked_too(bench: SessionBench) -> None:
     """Until its next poll, an issuer assigns the indices that it has leased."""
-
-    async def work() -> None:
-        async with session_bench(database_url) as bench:
-            account = await bench.account()
-            await bench.sessions.create(account, LOGIN, CONTEXT)
-            revoking = asyncio.create_task(revoke_all(bench.database))
-            closed = "SELECT FROM status_lists WHERE all_revoked_until IS NOT NULL"
-            while not await asyncio.to_thread(execute, database_url, closed):
-                pass
-            await asyncio.sleep(POLL_SECONDS)
-            await bench.sessions.create(account, LOGIN, CONTEXT)
-            await revoking
-
-    asyncio.run(work())
-    assert len(execute(database_url, "SELECT FROM sessions WHERE ended_at IS NOT NULL")) == 2
+    account = await bench.account()
+    await bench.sessions.create(account, LOGIN, CONTEXT)
+    revoking = asyncio.create_task(revoke_all(bench.database))
+    while not await bench.execute("SELECT FROM status_lists WHERE all_revoked_until IS NOT NULL"):
+        pass
+    await asyncio.sleep(POLL_SECONDS)
+    await bench.sessions.create(account, LOGIN, CONTEXT)
+    await revoking
+    assert len(await bench.execute("SELECT FROM sessions WHERE ended_at IS NOT NULL")) == 2

@@ -14,7 +14,7 @@ import pytest
 from issuer.audit.events import RevocationReason
 from issuer.db.queries import load_queries
 from issuer.status_lists import store
-from issuer.status_lists.models import LEASE_SIZE, StatusListEntry
+from issuer.status_lists.models import LEASE_SIZE
 from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.jwks import parse_jwks
 from shared.status_list import LIST_BITS, decode
@@ -23,7 +23,11 @@ from tests.support.issuer_process import IssuerProcess
 from tests.support.plain_http import HTTP
 from tests.support.postgres import execute, wait_until_blocked
 from tests.support.processes import wait_until
-from tests.support.session_bench import CONTEXT, LOGIN, SessionBench, session_bench
+from tests.support.session_bench import CONTEXT, LOGIN, SessionBench, bench
+
+__all__ = ["bench"]
+
+pytestmark = pytest.mark.anyio
 
 POLL = load_queries(Path(store.__file__).with_suffix(".sql"))["list-states"]
 
@@ -96,129 +100,98 @@ def test_public_documents_are_counted_and_not_logged(issuer: IssuerProcess, path
     assert f'route="{path.replace("/1", "/{id}")}",status="200"' in counted
 
 
-async def pass_time(url: str, seconds: int) -> None:
+async def pass_time(bench: SessionBench, seconds: int) -> None:
     """Make all bits older, because the publication uses the clock of the database."""
-    statement = "UPDATE revocations SET expires_at = expires_at - make_interval(secs => $1)"
-    await asyncio.to_thread(execute, url, statement, seconds)
+    await bench.execute("UPDATE revocations SET expires_at = expires_at - make_interval(secs => $1)", seconds)
 
 
 async def bits(bench: SessionBench) -> set[int]:
     return set(await bench.lists.revoked_indices(1))
 
 
-def test_an_index_is_kept_until_its_last_access_token_has_expired(database_url: str) -> None:
-    async def live() -> None:
-        async with session_bench(database_url) as bench:
-            account = await bench.account()
-            await bench.sessions.create(account, LOGIN, CONTEXT)
-            before = (await bench.lists.list_states())[0].fingerprint
-            await bench.sessions.revoke_all(account.id, RevocationReason.REVOKED_BY_OPERATOR, CONTEXT)
-            assert await bits(bench) == {0}
-            flagged = (await bench.lists.list_states())[0].fingerprint
-            await pass_time(database_url, REVOCATION_RETENTION_SECONDS - 60)
-            assert await bits(bench) == {0}
-            await pass_time(database_url, 60)
-            assert await bits(bench) == set()
-            assert before == (await bench.lists.list_states())[0].fingerprint != flagged
-
-    asyncio.run(live())
+async def fingerprint(bench: SessionBench) -> str:
+    return (await bench.lists.list_states())[0].fingerprint
 
 
-def test_a_late_commit_changes_the_fingerprint(database_url: str) -> None:
+async def known(bench: SessionBench) -> list[int]:
+    return [state.list_id for state in await bench.lists.list_states()]
+
+
+async def test_an_index_is_kept_until_its_last_access_token_has_expired(bench: SessionBench) -> None:
+    account = await bench.account()
+    await bench.sessions.create(account, LOGIN, CONTEXT)
+    before = await fingerprint(bench)
+    await bench.sessions.revoke_all(account.id, RevocationReason.REVOKED_BY_OPERATOR, CONTEXT)
+    assert await bits(bench) == {0}
+    flagged = await fingerprint(bench)
+    await pass_time(bench, REVOCATION_RETENTION_SECONDS - 60)
+    assert await bits(bench) == {0}
+    await pass_time(bench, 60)
+    assert await bits(bench) == set()
+    assert before == await fingerprint(bench) != flagged
+
+
+async def test_a_late_commit_changes_the_fingerprint(bench: SessionBench) -> None:
     """The newest time would not change, because the late row is older than one that was read before."""
-
-    async def late() -> list[str]:
-        insert = "INSERT INTO revocations (status_list_id, status_idx, expires_at) VALUES (1, $1, 'infinity')"
-        seen = []
-        async with session_bench(database_url) as bench:
-            await bench.lists.extend()
-            async with bench.database.connection() as slow, slow.transaction():
-                await slow.execute(insert, 1)
-                async with bench.database.connection() as quick:
-                    await quick.execute(insert, 2)
-                seen.append((await bench.lists.list_states())[0].fingerprint)
-            seen.append((await bench.lists.list_states())[0].fingerprint)
-        return seen
-
-    first, second = asyncio.run(late())
-    assert first != second
+    insert = "INSERT INTO revocations (status_list_id, status_idx, expires_at) VALUES (1, $1, 'infinity')"
+    await bench.lists.extend()
+    async with bench.database.transaction() as slow:
+        await slow.execute(insert, 1)
+        await bench.execute(insert, 2)
+        before = await fingerprint(bench)
+    assert await fingerprint(bench) != before
 
 
-def test_other_revocations_with_the_same_sum_change_the_fingerprint(database_url: str) -> None:
+async def test_other_revocations_with_the_same_sum_change_the_fingerprint(bench: SessionBench) -> None:
     """Between two reads, some revocations expire and others are added."""
-
-    async def replaced() -> list[str]:
-        insert = (
-            "INSERT INTO revocations (status_list_id, status_idx, expires_at) SELECT 1, unnest($1::int[]), 'infinity'"
-        )
-        seen = []
-        async with session_bench(database_url) as bench:
-            await bench.lists.extend()
-            for indices in ([1, 4], [2, 3]):
-                await asyncio.to_thread(execute, database_url, "DELETE FROM revocations")
-                await asyncio.to_thread(execute, database_url, insert, indices)
-                seen.append((await bench.lists.list_states())[0].fingerprint)
-        return seen
-
-    first, second = asyncio.run(replaced())
-    assert first != second
+    insert = (
+        "INSERT INTO revocations (status_list_id, status_idx, expires_at) SELECT 1, unnest($1::int[]), 'infinity'"
+    )
+    seen = set()
+    await bench.lists.extend()
+    for indices in ([1, 4], [2, 3]):
+        await bench.execute("DELETE FROM revocations")
+        await bench.execute(insert, indices)
+        seen.add(await fingerprint(bench))
+    assert len(seen) == 2
 
 
-def test_the_last_range_of_a_list_is_leased_once(database_url: str) -> None:
+async def test_the_last_range_of_a_list_is_leased_once(bench: SessionBench) -> None:
     """Verifiers reject an index beyond the end of its list."""
-
-    async def meet() -> list[StatusListEntry | None]:
-        async with session_bench(database_url) as bench:
-            await bench.lists.extend()
-            await asyncio.to_thread(execute, database_url, "UPDATE status_lists SET next_idx = size - 256")
-            async with bench.database.transaction() as connection:
-                await connection.execute("SELECT FROM status_lists FOR UPDATE")
-                leases = [asyncio.ensure_future(bench.lists.lease(256)) for _ in range(2)]
-                await wait_until_blocked(bench.database, *leases)
-            return list(await asyncio.gather(*leases))
-
-    assert sum(lease is not None for lease in asyncio.run(meet())) == 1
+    await bench.lists.extend()
+    await bench.execute("UPDATE status_lists SET next_idx = size - 256")
+    async with bench.database.transaction() as connection:
+        await connection.execute("SELECT FROM status_lists FOR UPDATE")
+        leases = [asyncio.ensure_future(bench.lists.lease(256)) for _ in range(2)]
+        await wait_until_blocked(bench.database, *leases)
+    assert sum(lease is not None for lease in await asyncio.gather(*leases)) == 1
 
 
-def test_a_full_list_is_published_while_valid_tokens_refer_to_it(database_url: str) -> None:
-    async def full() -> None:
-        async with session_bench(database_url) as bench:
-            account = await bench.account()
-            tokens = await bench.sessions.create(account, LOGIN, CONTEXT)
-            await asyncio.to_thread(execute, database_url, "UPDATE status_lists SET next_idx = size")
-            await bench.lists.extend()
-
-            async def known() -> list[int]:
-                return [state.list_id for state in await bench.lists.list_states()]
-
-            assert await known() == [1, 2]
-            session = bench.sessions.read_refresh_token(tokens.refresh_token)
-            assert session is not None
-            await bench.sessions.revoke(session.session_id, account.id, RevocationReason.LOGOUT, CONTEXT)
-            await pass_time(database_url, REVOCATION_RETENTION_SECONDS - 60)
-            assert await known() == [1, 2]
-            await pass_time(database_url, 60)
-            assert await known() == [2]
-
-    asyncio.run(full())
+async def test_a_full_list_is_published_while_valid_tokens_refer_to_it(bench: SessionBench) -> None:
+    account = await bench.account()
+    tokens = await bench.sessions.create(account, LOGIN, CONTEXT)
+    await bench.execute("UPDATE status_lists SET next_idx = size")
+    await bench.lists.extend()
+    assert await known(bench) == [1, 2]
+    session = bench.sessions.read_refresh_token(tokens.refresh_token)
+    assert session is not None
+    await bench.sessions.revoke(session.session_id, account.id, RevocationReason.LOGOUT, CONTEXT)
+    await pass_time(bench, REVOCATION_RETENTION_SECONDS - 60)
+    assert await known(bench) == [1, 2]
+    await pass_time(bench, 60)
+    assert await known(bench) == [2]
 
 
-def test_a_full_list_is_published_while_a_client_has_an_index_in_it(database_url: str) -> None:
+async def test_a_full_list_is_published_while_a_client_has_an_index_in_it(bench: SessionBench) -> None:
     """The client gets tokens with this index until it is changed."""
-    client = """
-    INSERT INTO clients (id, name, auth_method, secret_hash, scope, audiences, created_at, status_list_id, status_idx)
-    VALUES ('reports', 'reports', 'client_secret_basic', sha256('x'), '', '{gatepass}', now(), 1, 9)
-    """
-
-    async def known() -> list[int]:
-        async with session_bench(database_url) as bench:
-            await bench.lists.extend()
-            for statement in (client, "UPDATE status_lists SET next_idx = size"):
-                await asyncio.to_thread(execute, database_url, statement)
-            await bench.lists.extend()
-            return [state.list_id for state in await bench.lists.list_states()]
-
-    assert asyncio.run(known()) == [1, 2]
+    await bench.lists.extend()
+    await bench.execute("""
+        INSERT INTO clients (id, name, auth_method, secret_hash, audiences, created_at, status_list_id, status_idx)
+        VALUES ('reports', 'reports', 'client_secret_basic', sha256('x'), '{gatepass}', now(), 1, 9)
+    """)
+    await bench.execute("UPDATE status_lists SET next_idx = size")
+    await bench.lists.extend()
+    assert await known(bench) == [1, 2]
 
 
 def test_a_poll_reads_few_sessions_however_many_lists_are_used_up(database_url: str) -> None:
