@@ -38,11 +38,6 @@ def test_the_defaults_are_those_of_the_documents() -> None:
         ("ACCESS_TOKEN_MAX_BYTES", "4097"),
         ("SESSION_IDLE_SECONDS", "3599"),
         ("SESSION_SECONDS", str(90 * 86_400 + 1)),
-        ("DATABASE_URL", "mysql://localhost"),
-        ("DATABASE_URL", "localhost"),
-        ("DATABASE_URL", "postgresql://localhost:port/x"),
-        ("DATABASE_URL", "postgresql://[localhost/x"),
-        ("DATABASE_URL", "postgresql://localhost/x?y"),
         ("ACCESS_TOKEN_SECONDS", "59"),
         ("ACCESS_TOKEN_SECONDS", "3601"),
         ("PASSWORD_MIN_LENGTH", "7"),
@@ -95,7 +90,7 @@ def test_a_session_lives_14_days_idle_and_30_at_most() -> None:
 
 
 def test_an_error_of_the_database_url_does_not_show_its_password() -> None:
-    with pytest.raises(SettingsError) as error:
+    with pytest.raises(SettingsError, match="ISSUER_DATABASE_URL: must be postgresql://") as error:
         read(DATABASE_URL="mysql://gatepass:hunter2@localhost")
     assert "hunter2" not in str(error.value)
 

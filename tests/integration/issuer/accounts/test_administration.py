@@ -292,12 +292,6 @@ def test_an_invited_account_has_no_usable_password(issuer: IssuerProcess) -> Non
     assert (taken.returncode, taken.stderr) == (1, "Email address already registered\n")
 
 
-def test_an_unreachable_database_is_one_line() -> None:
-    rejected = issuer_command("users", "list", DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
-    assert (rejected.returncode, rejected.stdout) == (1, "")
-    assert rejected.stderr == "PostgreSQL cannot be used: 127.0.0.1:1, database nothing: ConnectionRefusedError\n"
-
-
 def command(issuer: IssuerProcess, *arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
     return issuer_command(
         *arguments,

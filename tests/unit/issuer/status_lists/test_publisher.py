@@ -11,7 +11,7 @@ import pytest
 from issuer.errors import DatabaseUnavailableError
 from issuer.keys.watcher import KeyWatcher
 from issuer.status_lists.models import StatusListSnapshot
-from issuer.status_lists.publisher import StatusListPublisher, sign_list
+from issuer.status_lists.publisher import StatusListPublisher
 from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from shared.access_token import MAX_LIFETIME_SECONDS, REVOCATION_RETENTION_SECONDS
@@ -99,14 +99,6 @@ def test_a_status_list_is_signed_as_the_draft_requires(publisher: Publisher) -> 
     assert claims["status_list"]["bits"] == 1
     assert set(claims) == {"iss", "sub", "iat", "exp", "ttl", "status_list"}
     assert publisher.bits() == [0, 3, 1023]
-
-
-def test_the_vector_of_the_draft_is_signed_bit_for_bit(publisher: Publisher) -> None:
-    """§4.1: bits 1,0,0,1,1,1,0,1 and 1,1,0,0,0,1,0,1 are the bytes b9 a3."""
-    indices = [0, 3, 4, 5, 7, 8, 9, 13, 15]
-    token = sign_list(indices, 16, URI, ISSUER, 0, publisher.key_watcher.signing)
-    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})  # noqa: TID251 - looks inside
-    assert decode(claims["status_list"]["lst"]) == b"\xb9\xa3"
 
 
 def test_a_clock_set_back_delays_no_revocation(publisher: Publisher) -> None:
