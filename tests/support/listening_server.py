@@ -23,7 +23,7 @@ from verifier.metrics import Metrics
 from verifier.policy_file import Issuer, parse_configuration
 from verifier.subrequest.authorizer import Authorizer
 from verifier.subrequest.decision_cache import DecisionCache
-from verifier.subrequest.http_connection import SubrequestConnection
+from verifier.subrequest.http_connection import Connection, SubrequestConnection
 from verifier.subrequest.http_server import HttpServer
 
 
@@ -62,12 +62,19 @@ class ListeningServer:
 
     async def fill(self) -> int:
         """Send requests without reading responses, until the server stops reading. Return the number of requests."""
+        return await self._send_until(lambda connection: connection._write_paused, 100)
+
+    async def fill_kernel_buffers(self) -> None:
+        """Send requests without reading responses, until the server holds some that it cannot send."""
+        await self._send_until(lambda connection: connection._transport.get_write_buffer_size() > 0, 10)
+
+    async def _send_until(self, reached: Callable[[Connection], bool], at_once: int) -> int:
         cast("asyncio.Transport", self.writer.transport).pause_reading()
         sent = 0
         async with asyncio.timeout(10):
-            while not any(connection._write_paused for connection in self.server.connections):
-                self.writer.write(request("/verify", self.token) * 100)
-                sent += 100
+            while not any(map(reached, self.server.connections)):
+                self.writer.write(request("/verify", self.token) * at_once)
+                sent += at_once
                 await asyncio.sleep(0.01)
         return sent
 

@@ -74,6 +74,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_authorization",
+        "_body_bytes",
         "_browser_fields",
         "_connection_option",
         "_has_body_framing",
@@ -109,6 +110,7 @@ class Connection(asyncio.Protocol):
         self._state = _NEW
         self._state_since = server.clock_seconds
         self._pending_bytes = 0
+        self._body_bytes = 0
         self._tail = b""
         self._responses: list[bytes] = []
         self._write_paused = False
@@ -166,7 +168,8 @@ class Connection(asyncio.Protocol):
         if self._state == _CLOSING:
             if age > LINGER_SECONDS:
                 self._transport.abort()
-        elif self._write_paused:
+        elif self._write_paused or (self._state == _IDLE and self._transport.get_write_buffer_size()):
+            # close() would wait, without end, until the peer reads its responses.
             if age > REQUEST_SECONDS:
                 self._transport.abort()
         elif self._state == _NEW:
@@ -256,7 +259,7 @@ class Connection(asyncio.Protocol):
             # The parser reads what follows as another protocol, and not as the body of this request.
             closes = closes or self._has_body_framing
         self._state = _BODY
-        self._pending_bytes = 0
+        self._pending_bytes = self._body_bytes = 0
         response = self._respond()
         if closes or self._connection_option == b"close":
             self._close_with(_with_connection_header(response, b"close"))
@@ -271,6 +274,14 @@ class Connection(asyncio.Protocol):
         if version not in ("1.0", "1.1") or (self._host_count != 1 and (self._host_count or version == "1.1")):
             raise _MalformedError
 
+    def on_body(self, body: bytes) -> None:
+        """Count a part of a body."""
+        self._body_bytes += len(body)
+
+    def on_chunk_complete(self) -> None:
+        """Count no chunk: a chunked body ends with an empty line, which `_count_head` finds."""
+        self._body_bytes = 0
+
     def on_message_complete(self) -> None:
         """Handle the end of a request and its body."""
         if self._state == _BODY:
@@ -280,9 +291,10 @@ class Connection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         if self._state == _CLOSING:
             return
-        if self._pending_bytes and self._exceeds_limit(data):
-            self._close_with(_HEAD_TOO_LARGE if self._state == _HEAD else b"")
+        if self._pending_bytes and self._state == _HEAD and self._exceeds_limit(data):
+            self._close_with(_HEAD_TOO_LARGE)
             return
+        self._body_bytes = 0
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -296,26 +308,32 @@ class Connection(asyncio.Protocol):
                 self._count_head(data)
             elif self._state == _BODY:
                 self._pending_bytes += len(data)
-                self._tail = b""
+                self._tail = (self._tail + data)[1 - len(_EMPTY_LINE) :]
+                # Not before parsing: the body may end within `data`.
+                if self._pending_bytes > MAX_BODY_BYTES + _FEED_CHUNK_BYTES:
+                    self._close_with(b"")
             else:
                 self._pending_bytes = 0
                 self._tail = b""
 
     def _count_head(self, data: bytes) -> None:
-        """Count an incomplete head. Bytes up to the last empty line belong to requests that have their response."""
+        """Count an incomplete head. What precedes it belongs to requests that have their response.
+
+        That is all up to the last empty line, and a body of known length, which follows one.
+        """
         seen = self._tail + data
         end = seen.rfind(_EMPTY_LINE)
-        if end < 0:
+        if end < 0 and not self._body_bytes:
             self._pending_bytes += len(data)
         else:
-            self._pending_bytes = len(seen) - end - len(_EMPTY_LINE)
+            start = self._body_bytes + (len(self._tail) if end < 0 else end + len(_EMPTY_LINE))
+            # An empty line inside the body makes the sum too large.
+            self._pending_bytes = max(len(seen) - start, 0)
         # The next data may begin inside an empty line.
         self._tail = seen[1 - len(_EMPTY_LINE) :]
 
     def _exceeds_limit(self, data: bytes) -> bool:
-        """Return whether the incomplete head or body exceeds its limit with `data`."""
-        if self._state == _BODY:
-            return self._pending_bytes + len(data) > MAX_BODY_BYTES + _FEED_CHUNK_BYTES
+        """Return whether the incomplete head exceeds its limit with `data`."""
         end = (self._tail + data).find(_EMPTY_LINE)
         size = len(data) if end < 0 else end + len(_EMPTY_LINE) - len(self._tail)
         return self._pending_bytes + size > MAX_HEAD_BYTES

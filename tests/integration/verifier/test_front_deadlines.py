@@ -1,5 +1,6 @@
 """The deadlines of the subrequest listener, on real sockets and a real loop, with a test clock."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -100,6 +101,20 @@ async def test_a_client_that_does_not_close_is_disconnected(it: ListeningServer)
 
 async def test_a_client_that_does_not_read_is_disconnected_after_10_seconds(it: ListeningServer) -> None:
     await it.fill()
+    await it.tick(REQUEST_SECONDS)
+    assert it.server.connections
+    await it.tick(1)
+    assert not it.server.connections
+
+
+@pytest.mark.parametrize("then", ["waits", "half-closes"])
+async def test_a_few_unread_responses_do_not_keep_a_connection(it: ListeningServer, then: str) -> None:
+    await it.fill_kernel_buffers()
+    (connection,) = it.server.connections
+    assert not connection._write_paused
+    if then == "half-closes":
+        it.writer.write_eof()
+        await asyncio.sleep(0.02)
     await it.tick(REQUEST_SECONDS)
     assert it.server.connections
     await it.tick(1)

@@ -98,6 +98,28 @@ async def test_no_byte_of_another_request_counts_for_a_head(it: ListeningServer,
     assert statuses == [401, 401, 200, *[401] * between, 200, 401, 401]
 
 
+_BODIES: Final = {
+    "a short body": request("/verify", "Content-Length: 5") + b"hello",
+    "a long body": request("/verify", f"Content-Length: {MAX_BODY_BYTES}") + b"x" * MAX_BODY_BYTES,
+    "a chunked body": request("/verify", "Transfer-Encoding: chunked") + b"2000\r\n%b\r\n0\r\n\r\n" % (b"x" * 8192),
+}
+
+
+@pytest.mark.parametrize("split", [-2, 0, 1, 1000])
+@pytest.mark.parametrize("body", _BODIES)
+@pytest.mark.anyio
+async def test_no_byte_of_a_body_counts_for_a_head(it: ListeningServer, body: str, split: int) -> None:
+    for largest, status in (
+        (request_of(MAX_HEAD_BYTES, it.token), 200),
+        (request_of(MAX_HEAD_BYTES + 1, it.token), 431),
+    ):
+        data = _BODIES[body] + largest
+        cut = len(_BODIES[body]) + split
+        await it.send(data[:cut])
+        await it.send(data[cut:])
+        assert [(await it.response()).status for _ in range(2)] == [401, status]
+
+
 @pytest.mark.parametrize("cut", [1, 2, 3, 4, 100])
 @pytest.mark.anyio
 async def test_one_byte_too_many_is_one_wherever_the_head_is_cut(it: ListeningServer, cut: int) -> None:
