@@ -111,6 +111,7 @@ LEFT JOIN rate_limit_counters AS counter ON counter.key = ANY ($1::bytea[]) AND 
 -- of events, as in `insert-session`. The work is the same whether or not there is an account: one event either way.
 -- Only the failure that disables the password writes more. The new version invalidates logins that are in progress.
 -- Setting a new password enables logins again.
+-- The condition on `disabled` is always true: it makes PostgreSQL lock the account before the first event locks its chain.
 WITH first AS (
   INSERT INTO rate_limit_counters AS counter (key, count, last_at, expires_at)
   VALUES (($2::bytea[])[1], 1, $6, ($4::timestamptz[])[1])
@@ -145,7 +146,7 @@ WITH first AS (
 )
 INSERT INTO audit_events (kind, user_id, actor, address, request_id)
 SELECT 'login_failed', (SELECT id FROM users WHERE email_key = $1), $8, $9::inet, $10
-WHERE (SELECT count(*) FROM others) = cardinality($2) - 1
+WHERE (SELECT count(*) FROM others) = cardinality($2) - 1 AND (SELECT count(*) FROM disabled) >= 0
 UNION ALL
 SELECT 'password_disabled', id, NULL, $9, $10 FROM disabled
 RETURNING kind;

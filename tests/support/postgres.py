@@ -31,6 +31,9 @@ with warnings.catch_warnings(action="ignore"):  # about a session folder that se
 
 T = TypeVar("T")
 
+LOCK_AUDIT_TRAIL = "SELECT pg_advisory_xact_lock(1734439780, chain) FROM generate_series(0, 7) AS chain"
+"""Locks every chain of the audit trail until the end of the transaction."""
+
 _TEMPLATE = "gatepass_template"
 _BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 

@@ -21,7 +21,7 @@ from issuer.sessions.models import MAX_RETRIES
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.models import StatusListEntry
 from issuer.tokens.size import TokenBudget
-from tests.support.postgres import wait_until_blocked
+from tests.support.postgres import LOCK_AUDIT_TRAIL, wait_until_blocked
 from tests.support.session_bench import CONTEXT, ISSUER, LOGIN, SessionBench, session_bench
 from tests.support.token_forge import claims_of
 
@@ -36,7 +36,7 @@ WHERE s.ended_at IS NULL
     SELECT FROM revocations r WHERE r.status_list_id = s.status_list_id AND r.status_idx = s.status_idx
   )
 """
-LOCK_AUDIT_TRAIL = "SELECT pg_advisory_xact_lock(1734439780, chain) FROM generate_series(0, 7) AS chain"
+
 LOCK_ACCOUNT = "SELECT FROM users WHERE id = $1 FOR UPDATE"
 
 

@@ -15,9 +15,10 @@ from issuer.errors import InvalidClientError, InvalidCredentialsError, InvalidSc
 from issuer.keys.mac_secrets import MacSecret
 from issuer.passwords.hasher import PasswordCheck
 from issuer.throttling.login_limits import delay
-from issuer.throttling.models import LimitedAction, ShownSession
+from issuer.throttling.models import CounterKind, LimitedAction, ShownSession
 from issuer.tokens.models import PublicClient
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
+from tests.support.postgres import LOCK_AUDIT_TRAIL, wait_until_blocked
 from tests.support.session_bench import LOGIN, SessionBench, session_bench
 
 pytestmark = pytest.mark.anyio
@@ -351,6 +352,23 @@ async def test_parallel_failures_and_successes_neither_deadlock_nor_lose_a_count
         *(issuer.throttle.reset(ANN, context) for context in contexts),
     )
     assert failures == 3 * 10, "of each network ten, so that no failure was lost"
+
+
+async def test_the_failure_that_disables_a_password_locks_the_account_before_the_audit_trail(
+    issuer: LoginBench,
+) -> None:
+    """A password change locks the account, then waits for the audit trail: the opposite order would deadlock."""
+    await issuer.fail(ANN, HOME)
+    key = issuer.throttle.attempt(ANN, ELSEWHERE).keys[CounterKind.ACCOUNT]
+    await issuer.execute("UPDATE rate_limit_counters SET count = 99 WHERE key = $1", key)
+    issuer.passes(minutes=15)
+    admitted = await issuer.admit(ANN, ELSEWHERE)
+    async with issuer.database.transaction() as connection:
+        await connection.execute("SELECT FROM users FOR UPDATE")
+        failure = asyncio.create_task(issuer.count_failure(admitted, ELSEWHERE))
+        await wait_until_blocked(issuer.database, failure)
+        await connection.execute(LOCK_AUDIT_TRAIL)
+    assert await failure
 
 
 async def test_a_password_reset_clears_the_counters(issuer: LoginBench) -> None:
