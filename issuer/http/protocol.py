@@ -260,15 +260,17 @@ class HttpConnection(Connection):
         self.send(response, closes=True, lingers=True)
 
 
-def _rejection(status: int, slug: str, title: str) -> bytes:
-    document = json.dumps(Problem(slug, title, status).document(), separators=(",", ":")).encode("ascii")
+def _rejection(problem: Problem, *more_fields: tuple[bytes, bytes]) -> bytes:
+    document = json.dumps(problem.document(), separators=(",", ":")).encode("ascii")
     media_type = MEDIA_TYPE.encode("ascii")
-    fields = ((b"content-type", media_type), (b"cache-control", b"no-store"), (b"connection", b"close"))
-    return response_head(status, fields, len(document)) + b"\r\n" + document
+    fields = (b"content-type", media_type), (b"cache-control", b"no-store"), (b"connection", b"close"), *more_fields
+    return response_head(problem.status, fields, len(document)) + b"\r\n" + document
 
 
-_MALFORMED: Final = _rejection(400, "malformed-request", "The request is not well-formed HTTP/1.1")
-_HEAD_TOO_LARGE: Final = _rejection(431, "head-too-large", "The head of the request is too large")
-_TOO_MANY_CONNECTIONS: Final = _rejection(
-    503, "too-many-connections", "There are too many connections; try again later"
-)
+MALFORMED: Final = Problem("malformed-request", "The request is not well-formed HTTP/1.1", 400)
+HEAD_TOO_LARGE: Final = Problem("head-too-large", "The head of the request is too large", 431)
+TOO_MANY_CONNECTIONS: Final = Problem("too-many-connections", "There are too many connections; try again later", 503)
+
+_MALFORMED: Final = _rejection(MALFORMED)
+_HEAD_TOO_LARGE: Final = _rejection(HEAD_TOO_LARGE)
+_TOO_MANY_CONNECTIONS: Final = _rejection(TOO_MANY_CONNECTIONS, (b"retry-after", b"2"))

@@ -8,6 +8,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from issuer.http.problems import INTERNAL, PROBLEMS
+from issuer.http.protocol import HEAD_TOO_LARGE, MALFORMED, TOO_MANY_CONNECTIONS
 from issuer.oauth.errors import OAUTH_ERROR_CODES, UNAVAILABLE
 from tests.support.openapi import SERVED, contract, resolved, served_form
 
@@ -29,7 +30,8 @@ def test_the_served_document_is_the_contract() -> None:
 def test_every_problem_is_documented_under_its_status() -> None:
     at_a_path = {(slug, int(status)) for status, response in responses() for slug in slugs(response)}
     anywhere = {(slug, int(status)) for status, slug in ANYWHERE.findall(DOCUMENT["info"]["description"])}
-    problems = {(problem.slug, problem.status) for problem in [*PROBLEMS.values(), INTERNAL]}
+    of_connections = (MALFORMED, HEAD_TOO_LARGE, TOO_MANY_CONNECTIONS)
+    problems = {(problem.slug, problem.status) for problem in (*PROBLEMS.values(), INTERNAL, *of_connections)}
     assert at_a_path | anywhere == problems
 
 

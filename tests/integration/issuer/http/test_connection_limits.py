@@ -151,6 +151,7 @@ async def test_a_request_in_progress_is_never_interrupted() -> None:
             newest = await issuer.connect()
             response = await newest.rest()
             assert response.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nretry-after: 2\r\n" in response
             assert b"urn:gatepass:problem:too-many-connections" in response
         issuer.gate.set()
         assert [(await client.echoed())["path"] for client in busy] == 3 * ["/1"]
