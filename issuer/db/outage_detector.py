@@ -98,8 +98,10 @@ class OutageDetector:
     async def _detect_failure(self) -> str | None:
         """Return the kind of failure, or None after a response."""
         self._responded = False
+        # Not wait_for(), which in Python 3.11 ignores a cancellation that comes together with the event.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._suspected.wait(), TICK_SECONDS)
+            async with asyncio.timeout(TICK_SECONDS):
+                await self._suspected.wait()
         if self._responded and not self._suspected.is_set():
             return None
         self._suspected.clear()

@@ -148,8 +148,10 @@ class StatusListPublisher:
             # Nothing can be built before the next second of the clock, even when notified.
             await asyncio.sleep(min(POLL_SECONDS, postponed))
             return
+        # Not wait_for(), which in Python 3.11 ignores a cancellation that comes together with the event.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._notified.wait(), POLL_SECONDS)
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._notified.wait()
 
     def _known(self) -> dict[int, PublishedList]:
         if self._lists is None:

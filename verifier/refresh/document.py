@@ -104,7 +104,7 @@ class Document(ABC, Generic[T]):
         """Take over the value of `previous`, which may have had another source. It is valid no longer than before."""
         if previous.value is not None:
             self.value, self.validated_at, self._expired = previous.value, previous.validated_at, previous._expired
-            self.valid_until = self.expiry(previous.value, previous.validated_at)
+            self.valid_until = min(previous.valid_until, self.expiry(previous.value, previous.validated_at))
 
     def error(self) -> str | None:
         """Return what is wrong since the last attempt, or None if nothing is."""
@@ -248,8 +248,10 @@ class Document(ABC, Generic[T]):
             if requested:
                 await asyncio.sleep(remaining)
             else:
+                # Not wait_for(), which in Python 3.11 ignores a cancellation that comes together with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._requested.wait(), remaining)
+                    async with asyncio.timeout(remaining):
+                        await self._requested.wait()
 
     def _with_cache(self, action: str, use: Callable[[DocumentCache], R]) -> R | None:
         if self._options.cache is None:

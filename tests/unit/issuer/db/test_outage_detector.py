@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import asyncpg  # noqa: TID251 - the errors that a probe meets
+import pytest
 
 from issuer.db.outage_detector import OUTAGE_TICKS, TICK_SECONDS, OutageDetector
 
@@ -143,3 +144,21 @@ def test_a_standby_does_not_end_the_outage() -> None:
         await until(lambda: not detector.outage)
 
     assert watched(use) == ["began", "ended"]
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_detector_that_is_cancelled_when_an_outage_is_suspected_ends(steps: int) -> None:
+    async def cancel() -> None:
+        server = Server()
+        detector = OutageDetector(server.connect, server.began, server.ended)
+        running = asyncio.create_task(detector.run())
+        detector.begin()
+        await asyncio.sleep(0.02)
+        detector.suspect()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait({running}, timeout=1)
+        assert running.cancelled()
+
+    asyncio.run(cancel())

@@ -240,3 +240,21 @@ def test_the_publisher_continues_after_any_error(publisher: Publisher) -> None:
 
     asyncio.run(asyncio.wait_for(run(), 10))
     assert publisher.bits() == [1]
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_publisher_that_is_cancelled_when_it_is_notified_ends(tmp_path: Path, steps: int) -> None:
+    publisher = Publisher(tmp_path)
+    publisher.store.away = True
+
+    async def cancel() -> None:
+        running = asyncio.create_task(publisher.lists.run())
+        await asyncio.sleep(0.05)
+        publisher.lists.notify()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait({running}, timeout=1)
+        assert running.cancelled()
+
+    asyncio.run(cancel())

@@ -1,6 +1,7 @@
 """Transitions of a document that its property test does not reach."""
 
 import asyncio
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,8 @@ class Versions:
 class Expiring(Document[float]):
     """A document that is the time when it expires."""
 
+    never_expires = False
+
     async def parse(self, body: bytes) -> float:
         if float(body) <= now():
             raise RefreshError("expired", "expired")
@@ -51,7 +54,7 @@ class Expiring(Document[float]):
 
     def expiry(self, value: float, validated_at: float) -> float:
         del validated_at
-        return value
+        return math.inf if self.never_expires else value
 
     def on_change(self, change: Change) -> None:
         del change
@@ -105,6 +108,35 @@ async def test_a_request_during_an_attempt_is_kept_for_the_next() -> None:
     await asyncio.sleep(1)
     assert len(source.asked) == 2
     document.stop()
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_document_that_is_stopped_while_a_refresh_is_requested_stops(steps: int) -> None:
+    source = Versions(b"%f" % (now() + 1000))
+    document = Expiring(source, options(), "issuer")
+    document.start()
+    await asyncio.sleep(5)
+    document.request_refresh()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    document.stop()
+    await asyncio.sleep(0.5)
+    asked = len(source.asked)
+    await asyncio.sleep(100)
+    assert len(source.asked) == asked
+
+
+async def test_an_inherited_value_is_valid_no_longer_than_before() -> None:
+    previous = Expiring(Versions(b"%f" % (now() + 15)), options(), "issuer")
+    previous.start()
+    await asyncio.sleep(20)
+    previous.stop()
+    assert previous.current() is None
+
+    document = Expiring(Versions(b"0"), options(), "issuer")
+    document.never_expires = True
+    document.inherit(previous)
+    assert document.current() is None
 
 
 async def test_a_read_only_cache_directory_is_logged_and_harmless(tmp_path: Path) -> None:
