@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, EllipticCurvePublicNumbers
@@ -46,7 +46,8 @@ class PublicKey:
     """A verification key.
 
     Attributes:
-        algorithms: the `alg` of the entry; without `alg` all requested algorithms for this type of key.
+        algorithms: the `alg` of its entry; without `alg` all requested algorithms for this type of key. Several
+            entries of one key with one `kid` add up.
     """
 
     kid: str
@@ -150,6 +151,9 @@ def _usable(entries: list[Any], algorithms: AbstractSet[str]) -> tuple[dict[str,
         known = keys.setdefault(key.kid, key)
         if known.material != key.material:
             ambiguous.add(key.kid)
+        elif known.algorithms != key.algorithms:
+            # `alg` names one algorithm, so some issuers publish a key once for each (RFC 7517 §4.4, §4.5).
+            keys[key.kid] = replace(known, algorithms=known.algorithms | key.algorithms)
     # A kid of two keys is ambiguous, so neither is used.
     for kid in ambiguous:
         skipped["kid names two keys"] += 1

@@ -221,3 +221,20 @@ def test_keys_of_the_library_are_points_and_half_of_all_numbers_are_not() -> Non
     assert all(is_trustworthy_point(decode(signing_key("EdDSA", str(n)).jwk()["x"])) for n in range(8))
     points = [is_trustworthy_point(n.to_bytes(32, "little")) for n in range(2, 258)]
     assert 90 < sum(points) < 166
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_key_with_an_entry_for_each_of_its_algorithms_is_for_all_of_them(order: int) -> None:
+    entries = [{**RSA, "alg": name} for name in ("RS256", "PS256", "RS512")][::order]
+    document = json.dumps({"keys": entries}).encode()
+    both = parse_jwks(document, EVERY)
+    assert {kid: set(key.algorithms) for kid, key in both.keys.items()} == {"key-1": {"RS256", "PS256"}}
+    assert both.skipped == {"for another algorithm": 1}
+    assert parse_jwks(document).keys["key-1"].algorithms == {"RS256"}
+
+
+def test_a_kid_of_two_keys_names_none_whatever_their_algorithms() -> None:
+    another = signing_key("PS256", "another").jwk(kid="key-1")
+    document = json.dumps({"keys": [{**RSA, "alg": "RS256"}, another, {**RSA, "alg": "PS256"}, {**P256, "kid": "b"}]})
+    read = parse_jwks(document.encode(), EVERY)
+    assert (list(read.keys), read.skipped) == (["b"], {"kid names two keys": 1})
