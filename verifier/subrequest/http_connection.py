@@ -22,6 +22,7 @@ import httptools
 from shared.same_origin import BrowserFields
 from verifier.subrequest.authorizer import Authorizer
 from verifier.subrequest.http_server import HttpServer
+from verifier.subrequest.responses import RETRY_AFTER_SECONDS
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -55,8 +56,10 @@ _CLOSING: Final = 4
 
 
 def _error_response(status: HTTPStatus) -> bytes:
-    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    return head.encode("ascii")
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}", "Content-Length: 0", "Connection: close"]
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        lines.append(f"Retry-After: {RETRY_AFTER_SECONDS}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
 _BAD_REQUEST: Final = _error_response(HTTPStatus.BAD_REQUEST)

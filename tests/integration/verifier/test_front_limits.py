@@ -168,7 +168,7 @@ def test_connections_over_the_limit_get_a_503(folder: VerifierFolder) -> None:
         assert all(wire.ask(request()).status == 401 for wire in wires)
         with verifier.connect() as sixth:
             (response,) = sixth.send(request("/verify", bearer(verifier.token()))).rest()
-            assert (response.status, response.closes) == (503, True)
+            assert (response.status, response.closes, response["retry-after"]) == (503, True, "1")
         assert all(wire.ask(request()).status == 401 for wire in wires)
         wires[0].__exit__()
         wait_until(lambda: verifier.ask().status == 401, "there is room again")
