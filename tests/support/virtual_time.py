@@ -2,8 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
 _EPOCH: Final = 1_800_000_000.0
 
@@ -43,9 +42,3 @@ def now() -> float:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     return loop.now()
-
-
-def run_virtual(story: Coroutine[Any, Any, None]) -> None:
-    """Run `story` in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(story)

@@ -22,6 +22,12 @@ anonymous = true
 
 
 @pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Return the event loop of the verifier."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="module")
 def verifier() -> Iterator[SubrequestListener]:
     with running_listener(POLICIES) as listener:
         yield listener

@@ -12,12 +12,6 @@ from verifier.subrequest.http_connection import FIRST_REQUEST_SECONDS, IDLE_SECO
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Return the event loop of the verifier."""
-    return "asyncio", {"use_uvloop": True}
-
-
 @pytest.fixture
 async def it() -> AsyncIterator[ListeningServer]:
     async with listening_server() as server:

@@ -11,12 +11,6 @@ from tests.support.raw_http import parse, request
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Return the event loop of the verifier."""
-    return "asyncio", {"use_uvloop": True}
-
-
 async def _at_once(happens: Awaitable[object]) -> None:
     async with asyncio.timeout(5):
         await happens

@@ -210,22 +210,7 @@ def _mutations(token: str) -> list[bytes]:
         request("/verify", token, "Upgrade: websocket", "Connection: Upgrade"),
         request("/verify", token, "Connection: keep-alive", version="HTTP/1.0") * 2,
     ]
-    spice = [
-        b"\r",
-        b"\n",
-        b"\r\n",
-        b"\0",
-        b" ",
-        b"\t",
-        b":",
-        b"\xff",
-        b"/",
-        b"%",
-        b"\r\n\r\n",
-        b"0",
-        b"9" * 20,
-        b"chunked",
-    ]
+    spice = b"\r|\n|\r\n|\0| |\t|:|\xff|/|%|\r\n\r\n|0|99999999999999999999|chunked".split(b"|")
 
     def mutated(data: bytes) -> bytes:
         for _ in range(rng.randint(1, 4)):

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,7 +12,7 @@ from shared.jwks import OWN_ALGORITHMS
 from tests.support.jwks_server import JwksServer, running_jwks_server, serves
 from tests.support.token_forge import ISSUER, Forge
 from tests.support.verifier_process import VerifierFolder
-from tests.support.virtual_time import now, run_virtual
+from tests.support.virtual_time import VirtualTimeLoop, now
 from verifier.metrics import Metrics
 from verifier.refresh.document import DocumentOptions
 from verifier.refresh.document_log import DocumentLog
@@ -20,6 +20,8 @@ from verifier.refresh.key_sets import URL_SCHEDULE, KeySetDocument
 from verifier.refresh.refresher import Refresher
 from verifier.refresh.source import FetchResult, RefreshError
 from verifier.settings import VerifierSettings
+
+pytestmark = pytest.mark.anyio
 
 _BOUND_SECONDS: Final = 86_400.0
 
@@ -89,79 +91,58 @@ _UNCHANGED: Final = FetchResult(None, b"1")
 _DOWN: Final = RefreshError("unreachable", "ConnectionRefusedError")
 
 
-def _run(source: Script, story: Callable[[Keys], Awaitable[None]]) -> None:
-    async def scenario() -> None:
-        keys = Keys(source)
-        await keys.until_published(_FORGE.kid)
-        await story(keys)
-        keys.document.stop()
-
-    run_virtual(scenario())
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, type[VirtualTimeLoop]]]:
+    return "asyncio", {"loop_factory": VirtualTimeLoop}
 
 
-def test_keys_that_cannot_be_refreshed_expire_at_the_bound() -> None:
-    source = Script(_FETCHED)
-
-    async def story(keys: Keys) -> None:
-        await asyncio.sleep(1000)
-        source.result = _DOWN
-        confirmed_at = source.attempts[-1]
-        await asyncio.sleep(confirmed_at + _BOUND_SECONDS - now() - 0.5)
-        assert keys.published
-        await asyncio.sleep(1)
-        assert not keys.published
-
-    _run(source, story)
+@pytest.fixture
+async def keys() -> AsyncIterator[Keys]:
+    """Yield the published keys of a source that has one key."""
+    keys = Keys(Script(_FETCHED))
+    await keys.until_published(_FORGE.kid)
+    yield keys
+    keys.document.stop()
 
 
-def test_a_304_keeps_keys_fresh() -> None:
-    source = Script(_FETCHED)
-
-    async def story(keys: Keys) -> None:
-        source.result = _UNCHANGED
-        await asyncio.sleep(3 * _BOUND_SECONDS)
-        assert keys.published
-
-    _run(source, story)
-
-
-def test_expired_keys_are_fetched_in_full_after_a_304() -> None:
-    source = Script(_FETCHED)
-
-    async def story(keys: Keys) -> None:
-        source.result = _DOWN
-        await keys.until_published()
-        source.result = _UNCHANGED
-        await keys.until_published(_FORGE.kid)
-
-    _run(source, story)
+async def test_keys_that_cannot_be_refreshed_expire_at_the_bound(keys: Keys) -> None:
+    await asyncio.sleep(1000)
+    keys.source.result = _DOWN
+    confirmed_at = keys.source.attempts[-1]
+    await asyncio.sleep(confirmed_at + _BOUND_SECONDS - now() - 0.5)
+    assert keys.published
+    await asyncio.sleep(1)
+    assert not keys.published
 
 
-def test_a_reload_does_not_renew_keys() -> None:
-    source = Script(_FETCHED)
-
-    async def story(keys: Keys) -> None:
-        source.result = _DOWN
-        confirmed_at = source.attempts[-1]
-        while keys.published:
-            keys.reload()
-            await asyncio.sleep(60)
-        assert now() - confirmed_at < _BOUND_SECONDS + 70
-
-    _run(source, story)
+async def test_a_304_keeps_keys_fresh(keys: Keys) -> None:
+    keys.source.result = _UNCHANGED
+    await asyncio.sleep(3 * _BOUND_SECONDS)
+    assert keys.published
 
 
-def test_an_unexpected_error_does_not_stop_refreshing() -> None:
-    source = Script(_FETCHED)
+async def test_expired_keys_are_fetched_in_full_after_a_304(keys: Keys) -> None:
+    keys.source.result = _DOWN
+    await keys.until_published()
+    keys.source.result = _UNCHANGED
+    await keys.until_published(_FORGE.kid)
 
-    async def story(keys: Keys) -> None:
-        source.result = ZeroDivisionError()
-        attempts = len(source.attempts)
-        await _until(lambda: len(source.attempts) >= attempts + 3)
-        source.result = _FETCHED
-        await keys.until_published(_FORGE.kid)
 
-    _run(source, story)
+async def test_a_reload_does_not_renew_keys(keys: Keys) -> None:
+    keys.source.result = _DOWN
+    confirmed_at = keys.source.attempts[-1]
+    while keys.published:
+        keys.reload()
+        await asyncio.sleep(60)
+    assert now() - confirmed_at < _BOUND_SECONDS + 70
+
+
+async def test_an_unexpected_error_does_not_stop_refreshing(keys: Keys) -> None:
+    keys.source.result = ZeroDivisionError()
+    attempts = len(keys.source.attempts)
+    await _until(lambda: len(keys.source.attempts) >= attempts + 3)
+    keys.source.result = _FETCHED
+    await keys.until_published(_FORGE.kid)
 
 
 async def _flood(keys: Keys, seconds: float) -> None:
@@ -171,16 +152,11 @@ async def _flood(keys: Keys, seconds: float) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_a_flood_of_unknown_keys_requests_a_refresh_every_ten_seconds() -> None:
-    source = Script(_FETCHED)
-
-    async def story(keys: Keys) -> None:
-        before = len(source.attempts)
-        await _flood(keys, 45)
-        flooded = source.attempts[before:]
-        assert [round(time - flooded[0]) for time in flooded] == [0, 10, 20, 30, 40]
-
-    _run(source, story)
+async def test_a_flood_of_unknown_keys_requests_a_refresh_every_ten_seconds(keys: Keys) -> None:
+    before = len(keys.source.attempts)
+    await _flood(keys, 45)
+    flooded = keys.source.attempts[before:]
+    assert [round(time - flooded[0]) for time in flooded] == [0, 10, 20, 30, 40]
 
 
 async def _seconds_until_held(forge: Forge, keys: Keys) -> float:
@@ -192,35 +168,25 @@ async def _seconds_until_held(forge: Forge, keys: Keys) -> float:
     return now() - rejected
 
 
-def test_a_new_key_is_found_at_once_however_often_the_issuer_rotates() -> None:
-    source = Script(_FETCHED)
-
-    async def story(keys: Keys) -> None:
-        for number in range(5):
-            new = Forge()
-            source.result = FetchResult(new.jwks, b"%d" % number)
-            assert await _seconds_until_held(new, keys) < 0.6
-            if number % 2:
-                await asyncio.sleep(1)
-
-    _run(source, story)
-
-
-def test_a_new_key_is_found_within_ten_seconds_during_a_flood_which_gains_no_attempt() -> None:
-    source = Script(_FETCHED)
-
-    async def story(keys: Keys) -> None:
-        before = len(source.attempts)
-        flood = asyncio.create_task(_flood(keys, 35))
-        await asyncio.sleep(3)
+async def test_a_new_key_is_found_at_once_however_often_the_issuer_rotates(keys: Keys) -> None:
+    for number in range(5):
         new = Forge()
-        source.result = FetchResult(new.jwks, b"2")
-        assert await _seconds_until_held(new, keys) < 10.1
-        await flood
-        flooded = source.attempts[before:]
-        assert [round(time - flooded[0]) for time in flooded] == [0, 10, 20, 30]
+        keys.source.result = FetchResult(new.jwks, b"%d" % number)
+        assert await _seconds_until_held(new, keys) < 0.6
+        if number % 2:
+            await asyncio.sleep(1)
 
-    _run(source, story)
+
+async def test_a_new_key_is_found_within_ten_seconds_during_a_flood_which_gains_no_attempt(keys: Keys) -> None:
+    before = len(keys.source.attempts)
+    flood = asyncio.create_task(_flood(keys, 35))
+    await asyncio.sleep(3)
+    new = Forge()
+    keys.source.result = FetchResult(new.jwks, b"2")
+    assert await _seconds_until_held(new, keys) < 10.1
+    await flood
+    flooded = keys.source.attempts[before:]
+    assert [round(time - flooded[0]) for time in flooded] == [0, 10, 20, 30]
 
 
 def _refresher(location: str, value: object, now: Callable[[], float] = time.time) -> Refresher:

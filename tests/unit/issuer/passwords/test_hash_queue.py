@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Awaitable, Iterable
 
 import pytest
 import structlog
@@ -10,32 +11,30 @@ import structlog
 from issuer.errors import OverloadedError
 from issuer.passwords.hash_queue import FairQueue, PasswordHashQueue, Priority, QueueClient
 
-
-def test_work_runs_in_a_thread() -> None:
-    async def ask() -> bool:
-        return await PasswordHashQueue(1, 1).run(lambda: threading.current_thread() is not threading.main_thread())
-
-    assert asyncio.run(ask())
+pytestmark = pytest.mark.anyio
 
 
-def test_log_lines_of_a_thread_have_the_request_id() -> None:
-    async def ask(request_id: str, queue: PasswordHashQueue) -> object:
+async def test_work_runs_in_a_thread() -> None:
+    assert await PasswordHashQueue(1, 1).run(threading.current_thread) is not threading.main_thread()
+
+
+async def test_log_lines_of_a_thread_have_the_request_id() -> None:
+    queue = PasswordHashQueue(1, 1)
+
+    async def ask(request_id: str) -> object:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             return (await queue.run(structlog.contextvars.get_contextvars))["request_id"]
 
-    async def ask_all() -> list[object]:
-        queue = PasswordHashQueue(1, 1)
-        return await asyncio.gather(*(ask(f"request {number}", queue) for number in range(3)))
-
-    assert asyncio.run(ask_all()) == ["request 0", "request 1", "request 2"]
+    request_ids = ["request 0", "request 1", "request 2"]
+    assert await asyncio.gather(*map(ask, request_ids)) == request_ids
 
 
-def test_an_error_is_raised_to_the_caller() -> None:
+async def test_an_error_is_raised_to_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(PasswordHashQueue(1, 1).run(lambda: 1 // 0))
+        await PasswordHashQueue(1, 1).run(lambda: 1 // 0)
 
 
-def test_concurrency_is_bounded() -> None:
+async def test_concurrency_is_bounded() -> None:
     running, most = 0, 0
     lock = threading.Lock()
 
@@ -48,62 +47,48 @@ def test_concurrency_is_bounded() -> None:
         with lock:
             running -= 1
 
-    async def ask() -> None:
-        queue = PasswordHashQueue(2, 10)
-        await asyncio.gather(*(queue.run(work) for _ in range(12)))
-
-    asyncio.run(ask())
+    queue = PasswordHashQueue(2, 10)
+    await asyncio.gather(*(queue.run(work) for _ in range(12)))
     assert most == 2
 
 
-def test_work_that_waited_too_long_is_rejected_and_not_run() -> None:
+async def test_work_that_waited_too_long_is_rejected_and_not_run() -> None:
     rejections, done = [], []
     gate = threading.Event()
-
-    async def ask() -> None:
-        queue = PasswordHashQueue(1, 0.05, rejected=lambda: rejections.append(1))
-        first = asyncio.create_task(queue.run(lambda: gate.wait(5)))
-        await asyncio.sleep(0)
-        with pytest.raises(OverloadedError) as error:
-            await queue.run(lambda: done.append(1))
-        gate.set()
-        await first
-        assert 1 <= error.value.retry_after <= 3
-
-    asyncio.run(ask())
+    queue = PasswordHashQueue(1, 0.05, rejected=lambda: rejections.append(1))
+    first = asyncio.create_task(queue.run(lambda: gate.wait(5)))
+    await asyncio.sleep(0)
+    with pytest.raises(OverloadedError) as error:
+        await queue.run(lambda: done.append(1))
+    gate.set()
+    await first
+    assert 1 <= error.value.retry_after <= 3
     assert (len(rejections), done) == (1, [])
 
 
-def test_the_first_burst_is_bounded_after_a_calibration() -> None:
-    async def ask() -> list[BaseException | None]:
-        queue = PasswordHashQueue(1, 0.1)
-        assert await queue.calibrate(lambda: time.sleep(0.05)) >= 0.05
-        work = [queue.run(lambda: time.sleep(0.05)) for _ in range(50)]
-        return await asyncio.gather(*work, return_exceptions=True)
-
-    assert sum(isinstance(result, OverloadedError) for result in asyncio.run(ask())) >= 47
+async def rejected(work: Iterable[Awaitable[object]]) -> int:
+    """Wait for all work; return how much of it was rejected."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    return sum(isinstance(result, OverloadedError) for result in results)
 
 
-def test_work_that_would_wait_too_long_is_rejected_at_once() -> None:
-    async def ask() -> list[BaseException | None]:
-        queue = PasswordHashQueue(1, 0.1)
-        for _ in range(60):
-            await queue.run(lambda: time.sleep(0.02))
-        asked = [queue.run(lambda: time.sleep(0.02)) for _ in range(50)]
-        return await asyncio.gather(*asked, return_exceptions=True)
-
-    rejected = [result for result in asyncio.run(ask()) if isinstance(result, OverloadedError)]
-    assert 40 <= len(rejected) < 50
+async def test_the_first_burst_is_bounded_after_a_calibration() -> None:
+    queue = PasswordHashQueue(1, 0.1)
+    assert await queue.calibrate(lambda: time.sleep(0.05)) >= 0.05
+    assert await rejected(queue.run(lambda: time.sleep(0.05)) for _ in range(50)) >= 47
 
 
-def test_after_an_overload_work_is_admitted_again() -> None:
-    async def ask() -> str:
-        queue = PasswordHashQueue(1, 0.05)
-        work = [queue.run(lambda: time.sleep(0.02)) for _ in range(20)]
-        await asyncio.gather(*work, return_exceptions=True)
-        return await queue.run(lambda: "again")
+async def test_work_that_would_wait_too_long_is_rejected_at_once() -> None:
+    queue = PasswordHashQueue(1, 0.1)
+    for _ in range(60):
+        await queue.run(lambda: time.sleep(0.02))
+    assert 40 <= await rejected(queue.run(lambda: time.sleep(0.02)) for _ in range(50)) < 50
 
-    assert asyncio.run(ask()) == "again"
+
+async def test_after_an_overload_work_is_admitted_again() -> None:
+    queue = PasswordHashQueue(1, 0.05)
+    assert await rejected(queue.run(lambda: time.sleep(0.02)) for _ in range(20)) > 0
+    assert await queue.run(lambda: "again") == "again"
 
 
 def order(queue: FairQueue, *clients: QueueClient) -> list[int]:
@@ -116,7 +101,7 @@ def test_one_client_is_served_in_order_of_arrival() -> None:
     assert order(FairQueue(), QueueClient("a"), QueueClient("a"), QueueClient("a")) == [0, 1, 2]
 
 
-def test_flooding_client_does_not_delay_others() -> None:
+def test_a_flooding_client_does_not_delay_others() -> None:
     flood = [QueueClient("flood")] * 5
     others = [QueueClient("ann"), QueueClient("bob"), QueueClient("ann")]
     assert order(FairQueue(), *flood, *others) == [0, 5, 6, 1, 7, 2, 3, 4]
@@ -163,60 +148,44 @@ def test_clients_without_entries_use_no_memory() -> None:
     assert len(queue._last_round) < 10
 
 
-def test_flooding_client_is_rejected_alone() -> None:
-    async def ask() -> tuple[object, int]:
-        queue = PasswordHashQueue(1, 1)
-        await queue.run(lambda: time.sleep(0.05), QueueClient("flood"))
-        flood = [asyncio.create_task(queue.run(lambda: time.sleep(0.05), QueueClient("flood"))) for _ in range(60)]
-        await asyncio.sleep(0)
-        ann = await queue.run(lambda: "ann", QueueClient("ann"))
-        results = await asyncio.gather(*flood, return_exceptions=True)
-        return ann, sum(isinstance(result, OverloadedError) for result in results)
-
-    ann, rejected = asyncio.run(ask())
-    assert ann == "ann"
-    assert rejected > 30
+async def test_a_flooding_client_is_rejected_alone() -> None:
+    queue = PasswordHashQueue(1, 1)
+    await queue.run(lambda: time.sleep(0.05), QueueClient("flood"))
+    flood = [asyncio.create_task(queue.run(lambda: time.sleep(0.05), QueueClient("flood"))) for _ in range(60)]
+    await asyncio.sleep(0)
+    assert await queue.run(lambda: "ann", QueueClient("ann")) == "ann"
+    assert await rejected(flood) > 30
 
 
-def test_work_of_a_disconnected_client_is_not_run() -> None:
+async def test_work_of_a_disconnected_client_is_not_run() -> None:
     done: list[int] = []
-
-    async def ask() -> None:
-        gate, queue = threading.Event(), PasswordHashQueue(1, 5)
-        first = asyncio.create_task(queue.run(gate.wait))
-        left = asyncio.create_task(
-            queue.run(lambda: done.append(1), QueueClient("ann", is_disconnected=lambda: True))
-        )
-        stays = asyncio.create_task(queue.run(lambda: done.append(2), QueueClient("ann")))
-        await asyncio.sleep(0)
-        gate.set()
-        await asyncio.gather(first, stays)
-        with pytest.raises(OverloadedError):
-            await left
-
-    asyncio.run(ask())
+    gate, queue = threading.Event(), PasswordHashQueue(1, 5)
+    first = asyncio.create_task(queue.run(gate.wait))
+    left = asyncio.create_task(queue.run(lambda: done.append(1), QueueClient("ann", is_disconnected=lambda: True)))
+    stays = asyncio.create_task(queue.run(lambda: done.append(2), QueueClient("ann")))
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(first, stays)
+    with pytest.raises(OverloadedError):
+        await left
     assert done == [2]
 
 
 @pytest.mark.parametrize("moment", ["waiting", "called", "running"])
-def test_cancelled_work_frees_its_slot(moment: str) -> None:
-    async def ask() -> str:
-        gate, queue = threading.Event(), PasswordHashQueue(1, 5)
-        first = asyncio.create_task(queue.run(gate.wait))
-        second = asyncio.create_task(queue.run(lambda: None))
-        third = asyncio.create_task(queue.run(lambda: "third"))
-        await asyncio.sleep(0)
-        victim = first if moment == "running" else second
-        if moment == "called":
-            await asyncio.sleep(0.01)
-            queue._signals[min(queue._signals)].add_done_callback(lambda _: second.cancel())
-        else:
-            victim.cancel()
-        gate.set()
-        result = await third
-        await asyncio.gather(first, second, return_exceptions=True)
-        await asyncio.sleep(0)
-        assert (queue._running, queue._queue.next()) == (0, None)
-        return result
-
-    assert asyncio.run(ask()) == "third"
+async def test_cancelled_work_frees_its_slot(moment: str) -> None:
+    gate, queue = threading.Event(), PasswordHashQueue(1, 5)
+    first = asyncio.create_task(queue.run(gate.wait))
+    second = asyncio.create_task(queue.run(lambda: None))
+    third = asyncio.create_task(queue.run(lambda: "third"))
+    await asyncio.sleep(0)
+    victim = first if moment == "running" else second
+    if moment == "called":
+        await asyncio.sleep(0.01)
+        queue._signals[min(queue._signals)].add_done_callback(lambda _: second.cancel())
+    else:
+        victim.cancel()
+    gate.set()
+    assert await third == "third"
+    await asyncio.gather(first, second, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert (queue._running, queue._queue.next()) == (0, None)
