@@ -138,7 +138,10 @@ PROGRAMS: Final[dict[str, GatewayProgram]] = {
     "traefik/site": GatewayProgram(_traefik, differences=_TRAEFIK_DIFFERENCES, tls=True),
 }
 
-COMPLETE: Final = sorted(name for name in PROGRAMS if "/" not in name)
+OURS: Final = sorted(PROGRAMS)
+"""The gateways whose configurations we ship."""
+
+COMPLETE: Final = [name for name in OURS if "/" not in name]
 """The complete configurations. The others are sites into which the includes of a gateway are merged."""
 
 EXTERNAL: Final = "external"

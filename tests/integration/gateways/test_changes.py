@@ -5,34 +5,32 @@ from pathlib import Path
 import pytest
 
 from tests.integration.gateways.conftest import Gateway
-from tests.support.gateway_programs import EXTERNAL, PROGRAMS, Difference
+from tests.support.gateway_programs import OURS, Difference
 from tests.support.gateways import Verifier, running_gateway
-
-OURS = sorted(set(PROGRAMS) - {EXTERNAL})
 
 # A route as the gateway's own documentation adds one, without thinking of the check. `{port}`: the
 # application's.
+NGINX_ROUTE = (
+    "    # POLICIES.",
+    "    location /tomorrow/ {{ proxy_pass http://127.0.0.1:{port}; }}\n    # POLICIES.",
+)
+ENVOY_ROUTE = (
+    "envoy.yaml",
+    "                        # All other paths: policy `default`.\n",
+    '                        - {{ match: {{ prefix: "/tomorrow/" }}, route: {{ cluster: application }} }}\n',
+)
+HAPROXY_ROUTE = (
+    "haproxy.cfg",
+    "    default_backend application\n",
+    "    use_backend application if {{ path_beg /tomorrow/ }}\n    default_backend application\n",
+)
 TOMORROW: dict[str, tuple[str, str, str]] = {
-    "nginx": (
-        "gatepass.conf",
-        "    # POLICIES.",
-        "    location /tomorrow/ {{ proxy_pass http://127.0.0.1:{port}; }}\n    # POLICIES.",
-    ),
-    "nginx/site": (
-        "app.conf",
-        "    # POLICIES.",
-        "    location /tomorrow/ {{ proxy_pass http://127.0.0.1:{port}; }}\n    # POLICIES.",
-    ),
-    "envoy": (
-        "envoy.yaml",
-        "                        # All other paths: policy `default`.\n",
-        '                        - {{ match: {{ prefix: "/tomorrow/" }}, route: {{ cluster: application }} }}\n',
-    ),
-    "envoy/site": (
-        "envoy.yaml",
-        "                        # All other paths: policy `default`.\n",
-        '                        - {{ match: {{ prefix: "/tomorrow/" }}, route: {{ cluster: application }} }}\n',
-    ),
+    "nginx": ("gatepass.conf", *NGINX_ROUTE),
+    "nginx/site": ("app.conf", *NGINX_ROUTE),
+    "envoy": ENVOY_ROUTE,
+    "envoy/site": ENVOY_ROUTE,
+    "haproxy": HAPROXY_ROUTE,
+    "haproxy/site": HAPROXY_ROUTE,
     "caddy": (
         "Caddyfile",
         "		# ROUTES.",
@@ -42,16 +40,6 @@ TOMORROW: dict[str, tuple[str, str, str]] = {
         "Caddyfile",
         "routes {",
         "routes {{\n\t\t\thandle /tomorrow/* {{\n\t\t\t\treverse_proxy 127.0.0.1:{port}\n\t\t\t}}",
-    ),
-    "haproxy": (
-        "haproxy.cfg",
-        "    default_backend application\n",
-        "    use_backend application if {{ path_beg /tomorrow/ }}\n    default_backend application\n",
-    ),
-    "haproxy/site": (
-        "haproxy.cfg",
-        "    default_backend application\n",
-        "    use_backend application if {{ path_beg /tomorrow/ }}\n    default_backend application\n",
     ),
     "traefik/site": (
         "dynamic/site.yaml",
@@ -89,17 +77,18 @@ def test_a_script_that_fails_or_hangs_lets_no_request_pass(
         assert gateway.ask(token=gateway.token()).status == 503
 
 
-TYPO: dict[str, tuple[str, str, str]] = {
-    "nginx": ("gatepass.conf", "auth_request /gatepass/default;", "auth_request /gatepass/typo;"),
-    "nginx/site": ("gatepass/server.conf", "auth_request /gatepass/default;", "auth_request /gatepass/typo;"),
-    "envoy": ("envoy.yaml", "path_override: /verify/default", "path_override: /verify/typo"),
-    "envoy/site": ("envoy.yaml", "path_override: /verify/default", "path_override: /verify/typo"),
-    "caddy": ("Caddyfile", "vars gatepass_policy default", "vars gatepass_policy typo"),
-    "caddy/site": ("gatepass.caddy", "vars gatepass_policy default", "vars gatepass_policy typo"),
-    "haproxy": ("haproxy.cfg", "str(default)", "str(typo)"),
-    "haproxy/site": ("gatepass.cfg", "gatepass.policies,default", "gatepass.policies,typo"),
-    "traefik/site": ("dynamic/gatepass.yaml", "/verify/default", "/verify/typo"),
-    "traefik": ("routes.yaml", "/verify/default", "/verify/typo"),
+# Where a configuration names the policy `default`.
+POLICY_NAME: dict[str, tuple[str, str]] = {
+    "nginx": ("gatepass.conf", "auth_request /gatepass/default;"),
+    "nginx/site": ("gatepass/server.conf", "auth_request /gatepass/default;"),
+    "envoy": ("envoy.yaml", "path_override: /verify/default"),
+    "envoy/site": ("envoy.yaml", "path_override: /verify/default"),
+    "caddy": ("Caddyfile", "vars gatepass_policy default"),
+    "caddy/site": ("gatepass.caddy", "vars gatepass_policy default"),
+    "haproxy": ("haproxy.cfg", "str(default)"),
+    "haproxy/site": ("gatepass.cfg", "gatepass.policies,default"),
+    "traefik": ("routes.yaml", "/verify/default"),
+    "traefik/site": ("dynamic/gatepass.yaml", "/verify/default"),
 }
 
 
@@ -107,7 +96,9 @@ TYPO: dict[str, tuple[str, str, str]] = {
 def test_an_unknown_policy_lets_no_request_pass(
     name: str, verifier: Verifier, application: int, tmp_path: Path
 ) -> None:
-    with running_gateway(name, tmp_path, verifier.port, application, [TYPO[name]]) as port:
+    file, named = POLICY_NAME[name]
+    change = (file, named, named.replace("default", "typo"))
+    with running_gateway(name, tmp_path, verifier.port, application, [change]) as port:
         gateway = Gateway(name, port, verifier)
         response = gateway.ask(token=gateway.token())
         assert (response.status, response.challenge) == (403, None)

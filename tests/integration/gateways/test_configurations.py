@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from stack import gateway_config
-from tests.support.gateway_programs import COMPLETE, EXTERNAL, PROGRAMS
+from tests.support.gateway_programs import COMPLETE, OURS, PROGRAMS
 from tests.support.processes import ROOT
 from tests.support.sites import write_site
 
 FOLDER = ROOT / "deploy/gateways"
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
-OURS = sorted(set(PROGRAMS) - {EXTERNAL})
 
 
 def test_every_configuration_is_tested_and_documented() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway_programs import EXTERNAL, PROGRAMS
+from tests.support.gateway_programs import OURS
 from tests.support.gateways import Response, Verifier, ask, running_gateway
 from tests.support.readme_diffs import apply_diffs
 
@@ -45,7 +45,7 @@ class Site:
         return ask(self.port, "/", f"Cookie: theme=dark; {COOKIE}={token}", *lines, *length, method=method)
 
 
-@pytest.fixture(scope="module", params=sorted(set(PROGRAMS) - {EXTERNAL}))
+@pytest.fixture(scope="module", params=OURS)
 def site(
     request: pytest.FixtureRequest, application: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.gateways.conftest import Gateway
 from tests.integration.gateways.test_doctor import report_of
-from tests.support.gateway_programs import EXTERNAL, PROGRAMS
+from tests.support.gateway_programs import OURS
 from tests.support.gateways import Response, Verifier, running_gateway
 from tests.support.readme_diffs import apply_diffs
 
@@ -17,7 +17,7 @@ GRANTED = "Access-Control-Allow-Origin"
 CANARY = "X-Canary: 5f0c6b1e"
 
 
-@pytest.fixture(scope="module", params=sorted(set(PROGRAMS) - {EXTERNAL}))
+@pytest.fixture(scope="module", params=OURS)
 def site(
     request: pytest.FixtureRequest, verifier: Verifier, application: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:

@@ -9,12 +9,11 @@ import pytest
 
 from shared.identity_headers import IDENTITY_HEADERS
 from stack import gateway_config
-from tests.support.gateway_programs import COMPLETE, EXTERNAL, PROGRAMS, Difference
+from tests.support.gateway_programs import COMPLETE, OURS, PROGRAMS, Difference
 from tests.support.processes import ROOT
 
 FOLDER = ROOT / "deploy/gateways"
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
-OURS = sorted(set(PROGRAMS) - {EXTERNAL})
 
 
 @pytest.mark.parametrize("document", ["README.md", *(f"{name}/README.md" for name in COMPLETE)])

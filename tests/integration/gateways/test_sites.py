@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.gateways.conftest import Gateway
-from tests.support.gateway_programs import COMPLETE, EXTERNAL, PROGRAMS, Difference
+from tests.support.gateway_programs import COMPLETE, OURS, Difference
 from tests.support.gateways import Verifier, running_application, running_gateway
 
-SITES = sorted(set(PROGRAMS) - set(COMPLETE) - {EXTERNAL})
+SITES = sorted(set(OURS) - set(COMPLETE))
 
 
 @pytest.fixture(scope="module", params=SITES)

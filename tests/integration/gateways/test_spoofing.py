@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.identity_headers import IDENTITY_HEADERS
 from tests.integration.gateways.conftest import Gateway
 from tests.support.gateway_programs import Difference
 from tests.support.gateways import Response
 
-IDENTITY = ("Issuer", "Subject", "Client", "Scope", "Roles", "Session", "Token", "Expires")
+IDENTITY = [name.removeprefix("X-Auth-") for name in IDENTITY_HEADERS]
 SPELLINGS: dict[str, Callable[[str], list[str]]] = {
     "as documented": lambda name: [f"X-Auth-{name}: spoofed"],
     "lower case": lambda name: [f"x-auth-{name.lower()}: spoofed"],
@@ -45,13 +46,6 @@ def test_a_spoofed_header_is_removed_also_where_the_token_lacks_the_claim(gatewa
 
 def _rejected(gateway: Gateway, response: Response) -> bool:
     return response.status == 400 and gateway.differs(Difference.REJECTS_CLIENT_IDENTITY)
-
-
-def test_identity_headers_named_in_connection_are_not_lost(gateway: Gateway) -> None:
-    # Hop-by-hop abuse: `Connection: X-Auth-Subject` asks the proxy to drop the verifier's header.
-    lines = [f"Connection: close, X-Auth-{name}" for name in IDENTITY]
-    response = gateway.ask("/", *lines, token=gateway.token())
-    assert response.status >= 400 or "X-Auth-Subject" in response.identity
 
 
 @pytest.mark.parametrize(
