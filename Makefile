@@ -163,19 +163,25 @@ $(DOCS): docs/requirements.lock | $(UV)
 	$(UV) pip install --quiet --python .docs/venv/bin/python --require-hashes --only-binary :all: --requirement $<; \
 	cp $< $@
 
+# An environment that a user has made, as the guides say, is kept: programs may be running from it.
 $(UV):
-	@set -eu; umask 022; python=''; \
-	for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python; do \
-	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; \
-	  then python=$$candidate; break; fi; \
-	done; \
-	if [ -z "$$python" ]; then \
-	  echo "Gatepass needs Python 3.11 or newer with its venv module; found: $$(python3 --version 2>&1 || true)." >&2; \
-	  echo "Install it (Debian, Ubuntu: apt-get install python3 python3-venv) or name one: make PYTHON=/path/to/python3" >&2; \
-	  exit 1; \
+	@set -eu; umask 022; \
+	if [ -n '$(PYTHON)' ] || \
+	  ! $(VENV)/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; \
+	then \
+	  python=''; \
+	  for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	    if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; \
+	    then python=$$candidate; break; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then \
+	    echo "Gatepass needs Python 3.11 or newer with its venv module; found: $$(python3 --version 2>&1 || true)." >&2; \
+	    echo "Install it (Debian, Ubuntu: apt-get install python3 python3-venv) or name one: make PYTHON=/path/to/python3" >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Making $(VENV) with $$($$python --version)"; \
+	  rm -rf $(VENV); "$$python" -m venv $(VENV); \
 	fi; \
-	echo "Making $(VENV) with $$($$python --version)"; \
-	rm -rf $(VENV); "$$python" -m venv $(VENV); \
 	awk '/^[^ #]/ { wanted = /^uv==/ } wanted' requirements.lock > $(VENV)/uv.requirements; \
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: \
-	  --require-hashes --requirement $(VENV)/uv.requirements || { rm -rf $(VENV); exit 1; }
+	  --require-hashes --requirement $(VENV)/uv.requirements

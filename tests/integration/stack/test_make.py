@@ -49,6 +49,20 @@ def test_packages_are_installed_once_and_again_when_the_lock_changes(tree: Path)
     assert "the stack runs" not in third.stdout
 
 
+def test_an_environment_that_a_guide_made_is_kept(tree: Path) -> None:
+    uv = tree / ".venv/bin/uv"
+    (tree / "requirements.lock").write_text("uv==1.0\n")
+    (site_packages,) = (tree / ".venv").glob("lib/python*/site-packages")
+    pip = site_packages / "pip"
+    pip.mkdir()
+    (pip / "__init__.py").touch()
+    (pip / "__main__.py").write_text(f"import os; os.symlink({str(uv.readlink())!r}, {str(uv)!r})")
+    uv.unlink()
+    done = _make(tree, "run")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "the stack runs")
+    assert pip.is_dir(), "its packages are still installed"
+
+
 def test_an_unsupported_python_is_one_line(tree: Path) -> None:
     shutil.rmtree(tree / ".venv")
     tools = tree / "bin"
