@@ -92,7 +92,7 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
     try:
         public, admin = _public_app(infrastructure), _admin_app(infrastructure)
         _log.info(
-            "listening",
+            "issuer_started",
             public=address_of(sockets[0]),
             admin=address_of(sockets[1]),
             hash_milliseconds=round(hash_seconds * 1000, 1),
@@ -111,7 +111,7 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
         infrastructure.hash_queue.close()
         await infrastructure.database.close()
         tracing.close()
-    _log.info("stopped")
+    _log.info("issuer_stopped")
 
 
 def _freeze_gc() -> None:

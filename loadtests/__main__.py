@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import create_connection
 from typing import Any, Final
@@ -232,10 +232,10 @@ def _raise_descriptor_limit(users: int) -> None:
 
 def _seconds(text: str) -> float:
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
-    seconds = float(text.rstrip("smh")) * (unit or 1)
-    if not 0 < seconds <= 4 * 3600:
-        raise argparse.ArgumentTypeError("must be more than 0 and at most 4h")
-    return seconds
+    with suppress(ValueError):
+        if 0 < (seconds := float(text.rstrip("smh")) * (unit or 1)) <= 4 * 3600:
+            return seconds
+    raise argparse.ArgumentTypeError("must be a time such as 90, 90s or 3m, more than 0 and at most 4h")
 
 
 def _url(text: str) -> str:

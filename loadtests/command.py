@@ -5,6 +5,7 @@ import sys
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
 import asyncpg  # noqa: TID251 - its errors
@@ -46,9 +47,10 @@ def between(least: float, most: float, number: Callable[[str], float] = int) -> 
     """Return the type of an option that takes a number from `least` to `most`."""
 
     def parse(text: str) -> float:
-        if not least <= number(text) <= most:
-            raise ArgumentTypeError(f"must be {least} to {most}")
-        return number(text)
+        with suppress(ValueError):
+            if least <= (value := number(text)) <= most:
+                return value
+        raise ArgumentTypeError(f"must be a number from {least} to {most}")
 
     return parse
 

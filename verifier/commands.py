@@ -37,7 +37,7 @@ def serve(settings: VerifierSettings, configuration: Configuration) -> int:
     except BindError as error:
         print(error, file=sys.stderr)
         return EXIT_FAILED
-    structlog.get_logger().info("listening", **listeners.addresses(), policies=sorted(configuration.policies))
+    structlog.get_logger().info("verifier_started", **listeners.addresses(), policies=sorted(configuration.policies))
     status = EXIT_FAILED
     try:
         server = VerifierServer(settings, configuration)

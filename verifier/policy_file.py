@@ -29,6 +29,7 @@ from verifier.profile_file import (
     RuleTable,
     StrictTable,
     describe_error,
+    matches,
     read_profile,
 )
 from verifier.urls import check_url, redact_url
@@ -43,27 +44,41 @@ NAME_PATTERN: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
 MAX_ISSUER_CHARACTERS: Final = 512
 """Longest issuer name; it becomes a response header."""
 
-PolicyName = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
+PolicyName = Annotated[
+    str, matches(NAME_PATTERN, "1 to 63 lower-case letters, digits, - and _, beginning with a letter or digit")
+]
 # The grammar of a scope token, RFC 6749 §3.3, so it needs no escape in a quoted challenge parameter.
-ScopeToken = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$")]
-RoleName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x2B\x2D-\x7E]{1,128}$")]
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+ScopeToken = Annotated[
+    str, matches(r"[\x21\x23-\x5B\x5D-\x7E]{1,128}", '1 to 128 visible ASCII characters without " and \\')
+]
+RoleName = Annotated[str, matches(r"[\x21-\x2B\x2D-\x7E]{1,128}", "1 to 128 visible ASCII characters without comma")]
+Identifier = Annotated[str, matches(r"(?s:.{1,512})", "1 to 512 characters")]
 # An issuer name becomes a response header, so no character in it may end a line.
-_ISSUER_PATTERN: Final = rf"^[\x21-\x7E]{{1,{MAX_ISSUER_CHARACTERS}}}$"
-IssuerName = Annotated[str, StringConstraints(pattern=_ISSUER_PATTERN)]
+_ISSUER_PATTERN: Final = rf"[\x21-\x7E]{{1,{MAX_ISSUER_CHARACTERS}}}"
+IssuerName = Annotated[
+    str, matches(_ISSUER_PATTERN, f"the `iss` of its tokens, 1 to {MAX_ISSUER_CHARACTERS} visible ASCII characters")
+]
 # Never empty, which would accept a token without `typ`.
-TokenType = Annotated[str, StringConstraints(pattern=rf"^{MEDIA_TYPE}$")]
+TokenType = Annotated[str, matches(MEDIA_TYPE, "a media type such as at+jwt")]
 # A browser accepts a cookie of this prefix only from the host itself and by https (RFC 6265bis §4.1.3.2), so no
 # subdomain can set it.
-CookieName = Annotated[str, StringConstraints(pattern=r"^__Host-[A-Za-z0-9_.-]{1,64}$")]
+CookieName = Annotated[
+    str, matches(r"__Host-[A-Za-z0-9_.-]{1,64}", "a name that begins with __Host-, such as __Host-access_token")
+]
 # As in the field `Origin`. Plain http is for the loopback of a developer's machine.
 Origin = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[1-9][0-9]{0,4})?$", max_length=262
+    StringConstraints(max_length=262),
+    matches(
+        r"(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[1-9][0-9]{0,4})?",
+        "an origin such as https://app.example, in lower case and without path; http is for loopback only",
     ),
 ]
-HeaderName = Annotated[str, StringConstraints(pattern=rf"^{CLAIM_HEADER_NAME}$", max_length=64)]
+HeaderName = Annotated[
+    str,
+    StringConstraints(max_length=64),
+    matches(CLAIM_HEADER_NAME, "a name such as X-Auth-Claim-Tenant: X-Auth-Claim- and words joined by -"),
+]
 
 
 class PolicyError(ConfigurationError):
@@ -186,7 +201,7 @@ def _read(document: str) -> _Document:
     try:
         return _Document.model_validate(tomllib.loads(document))
     except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"not TOML: {error}") from None
+        raise PolicyError(f"the policy file is not TOML: {error}") from None
     except ValidationError as error:
         tables = (_Document, _Issuer, _Policy, _Header, ProfileTable, RuleTable)
         raise PolicyError("\n".join(describe_error(error, tables) for error in error.errors())) from None

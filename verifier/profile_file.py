@@ -3,6 +3,7 @@
 Each built-in file names its sources and when they were read, since providers change their tokens.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,12 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     InstanceOf,
-    StringConstraints,
     ValidationError,
     model_validator,
 )
@@ -37,8 +38,6 @@ _EXAMPLE: Final = "/realm_access/roles"
 Algorithm = Literal["RS256", "PS256", "ES256", "ES384", "EdDSA"]
 MEDIA_TYPE: Final = r"(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 """Pattern of a media type (RFC 6838 §4.2), with or without `application/`."""
-# Empty for a header without `typ`.
-TokenType = Annotated[str, StringConstraints(pattern=rf"^(?:{MEDIA_TYPE})?$")]
 
 _NO_MARK: Final = (
     "mark: required, or ID tokens and others of this issuer would be accepted as access tokens; accepted are "
@@ -47,6 +46,22 @@ _NO_MARK: Final = (
 )
 _IN_EVERY_TOKEN: Final = frozenset({"/iss", "/sub", "/aud", "/exp", "/iat"})
 _TESTS: Final = ("equals", "one_of", "none_of", "contains", "present", "absent")
+
+
+def matches(pattern: str, words: str) -> AfterValidator:
+    """Return a validator of a whole string; `words` say in an error what is accepted."""
+    accepted = re.compile(pattern, re.ASCII)
+
+    def check(value: str) -> str:
+        if accepted.fullmatch(value) is None:
+            raise ValueError(f"must be {words}")
+        return value
+
+    return AfterValidator(check)
+
+
+# Empty for a header without `typ`.
+TokenType = Annotated[str, matches(f"(?:{MEDIA_TYPE})?", "a media type such as at+jwt, or empty for no `typ`")]
 
 
 class ProfileError(ValueError):
@@ -222,9 +237,12 @@ def describe_error(fault: ErrorDetails, tables: Iterable[type[BaseModel]]) -> st
         fault: from `ValidationError.errors()`.
         tables: have the members that are suggested for an unknown one.
     """
-    member = ".".join(str(part) for part in fault["loc"])
+    # pydantic ends the location of an invalid name of a table by `[key]`.
+    member = ".".join(str(part) for part in fault["loc"] if part != "[key]")
     if fault["type"] == "extra_forbidden":
         known = {name for table in tables for name in table.model_fields}
         return f"{member}: no such member{suggestion(str(fault['loc'][-1]), sorted(known))}"
+    if fault["type"] == "too_short":
+        return f"{member}: must have at least 1 item, or be left out"
     text = fault["msg"].removeprefix("Value error, ")
     return f"{member}: {text[:1].lower()}{text[1:]}"

@@ -6,12 +6,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from uuid import UUID
 
 from issuer.audit.events import AuditEventKind
 from issuer.audit.hash_chain import ChainFault, ChainHead, ChainVerifier
 from issuer.audit.store import AuditStore
-from issuer.cli.output import Commands, add_command, add_subject, limit, show, with_database
+from issuer.cli.output import Commands, account_id, add_command, add_subject, limit, show, with_database
 from issuer.db.pool import Database
 from issuer.errors import CommandError
 from issuer.settings import IssuerSettings
@@ -30,9 +29,9 @@ def add(commands: Commands) -> None:
         _list,
         "--kind password_changed --since 2026-01-31",
     )
-    listing.add_argument("--user", type=UUID, metavar="ID", help="only events of this account")
+    listing.add_argument("--user", type=account_id, metavar="ID", help="only events of this account")
     listing.add_argument(
-        "--kind", type=AuditEventKind, choices=list(AuditEventKind), metavar="KIND", help=", ".join(AuditEventKind)
+        "--kind", choices=[kind.value for kind in AuditEventKind], metavar="KIND", help=", ".join(AuditEventKind)
     )
     listing.add_argument(
         "--since", type=_moment, metavar="TIME", help="only events from this time on, such as 2026-01-31T12:00+01:00"
@@ -116,8 +115,8 @@ def _head(line: str) -> ChainHead:
 
 def _moment(text: str) -> datetime:
     """Parse an ISO 8601 time; UTC if it has no offset."""
-    moment = datetime.fromisoformat(text)
     try:
+        moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except OverflowError:
-        raise ValueError from None
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError("must be a time such as 2026-01-31 or 2026-01-31T12:00+01:00") from None

@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -64,10 +65,10 @@ def add(commands: Commands) -> None:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not _SHORTEST <= value <= _LONGEST:
-        raise argparse.ArgumentTypeError(f"must be {_SHORTEST:.0f} to {_LONGEST:.0f}")
-    return value
+    with suppress(ValueError):
+        if _SHORTEST <= (seconds := float(text)) <= _LONGEST:
+            return seconds
+    raise argparse.ArgumentTypeError(f"must be a number from {_SHORTEST:.0f} to {_LONGEST:.0f}")
 
 
 def _calibrate(settings: IssuerSettings, options: argparse.Namespace) -> None:

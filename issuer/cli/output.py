@@ -105,10 +105,26 @@ def with_database(settings: IssuerSettings, use: Callable[[Database], Awaitable[
 
 def limit(text: str) -> int:
     """Parse the maximum number of rows to print."""
-    number = int(text)
-    if not 1 <= number <= MAX_SHOWN:
-        raise ValueError
-    return number
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_SHOWN:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MAX_SHOWN}")
+    return int(text)
+
+
+def account_id(text: str) -> UUID:
+    """Parse the id of an account."""
+    return _id(text, "account", "users show EMAIL")
+
+
+def session_id(text: str) -> UUID:
+    """Parse the id of a session."""
+    return _id(text, "session", "sessions list")
+
+
+def _id(text: str, what: str, command: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be the id of the {what}, which `{command}` prints") from None
 
 
 def _column(value: Any) -> str:

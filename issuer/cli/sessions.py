@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from issuer.accounts.models import SessionRecord
-from issuer.cli.output import EXAMPLE_ID, Commands, add_command, add_subject, show, with_database
+from issuer.cli.output import (
+    EXAMPLE_ID,
+    Commands,
+    account_id,
+    add_command,
+    add_subject,
+    session_id,
+    show,
+    with_database,
+)
 from issuer.cli.users import administer
 from issuer.sessions.revoke_all_store import LOGIN_AFTER_SECONDS, count_issued, revoke_all
 from issuer.settings import IssuerSettings
@@ -21,9 +29,13 @@ def add(commands: Commands) -> None:
     listing = add_command(
         sessions, "list", "list the sessions of an account, newest first", _list, f"--user {EXAMPLE_ID}"
     )
-    listing.add_argument("--user", type=UUID, required=True, metavar="ID")
+    listing.add_argument(
+        "--user", type=account_id, required=True, metavar="ID", help="id of the account, see `users show EMAIL`"
+    )
     revoke = add_command(sessions, "revoke", "revoke a session and its access tokens", _revoke, EXAMPLE_ID)
-    revoke.add_argument("session", type=UUID, metavar="SESSION_ID")
+    revoke.add_argument(
+        "session", type=session_id, metavar="SESSION_ID", help="id of the session, see `sessions list`"
+    )
     revoke_all = add_command(
         sessions,
         "revoke-all",

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from issuer.accounts.administration import Administration
 from issuer.accounts.administration_store import AdministrationStore
@@ -21,6 +21,7 @@ from issuer.cli.output import (
     EXAMPLE_ID,
     Commands,
     Run,
+    account_id,
     add_claims,
     add_command,
     add_subject,
@@ -54,9 +55,9 @@ def add(commands: Commands) -> None:
     listing = add_command(users, "list", "list accounts in the order of their ids", _list, "--disabled --limit 20")
     listing.add_argument("--disabled", action="store_true", help="only disabled accounts")
     listing.add_argument("--limit", type=limit, default=_PAGE, help=f"maximum number of accounts, default {_PAGE}")
-    listing.add_argument("--after", type=UUID, metavar="ID", help="continue after this account")
+    listing.add_argument("--after", type=account_id, metavar="ID", help="continue after this account")
     showing = add_command(users, "show", "show an account", _show, "ada@example.com")
-    showing.add_argument("account", metavar="ID|EMAIL")
+    showing.add_argument("account", metavar="ID|EMAIL", help="id or email of the account")
     create = add_command(
         users,
         "create",
@@ -64,7 +65,7 @@ def add(commands: Commands) -> None:
         _create,
         "ada@example.com < password.txt",
     )
-    create.add_argument("email", metavar="EMAIL")
+    create.add_argument("email", metavar="EMAIL", help="email of the new account")
     create.add_argument(
         "--invite", action="store_true", help="create without a password; the user sets one by password reset"
     )
@@ -108,7 +109,7 @@ def _add_for_one(
 ) -> argparse.ArgumentParser:
     """Register a command for one account; `more` follows the id in its example."""
     parser = add_command(users, name, summary, run, f"{EXAMPLE_ID} {more}".rstrip())
-    parser.add_argument("account", type=UUID, metavar="ID")
+    parser.add_argument("account", type=account_id, metavar="ID", help="id of the account, see `users show EMAIL`")
     return parser
 
 

@@ -198,7 +198,8 @@ class Database:
         self._metrics.database_failures.labels(failure).inc()
         # Only the kind: messages of PostgreSQL quote values of rows.
         _log.warning("database_operation_failed", failure=failure, kind=kind)
-        return DatabaseUnavailableError(f"{self._url.name}: {kind}")
+        advice = "; run `migrate` first" if failure is Failure.NOT_MIGRATED else ""
+        return DatabaseUnavailableError(f"{self._url.name}: {kind}{advice}")
 
     def _unexpected(self, error: Exception) -> UnexpectedDatabaseError:
         kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)

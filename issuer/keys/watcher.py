@@ -114,6 +114,9 @@ class KeyWatcher:
         activated_at = current and current.activated_at
         self._metrics.signing_key_activated_timestamp_seconds.set(activated_at.timestamp() if activated_at else 0)
         _log.info("key_set_loaded", kids=[key.kid for key in key_set.keys])
+        if key_set.signing is None:
+            hint = "check ISSUER_KEYS_DIR, or run `keys generate`; until then no user can log in"
+            _log.warning("signing_key_missing", directory=str(self._folder), hint=hint)
         if self._passphrase and key_set.plain:
             _log.warning("private_keys_not_encrypted", files=key_set.plain, hint="run `keys rewrap`")
 

@@ -10,6 +10,7 @@ import random
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -56,9 +57,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _minutes(text: str) -> float:
-    if not 0 < float(text) <= _MAX_MINUTES:
-        raise argparse.ArgumentTypeError(f"must be more than 0 and at most {_MAX_MINUTES}")
-    return float(text)
+    with suppress(ValueError):
+        if 0 < (minutes := float(text)) <= _MAX_MINUTES:
+            return minutes
+    raise argparse.ArgumentTypeError(f"must be a number, more than 0 and at most {_MAX_MINUTES}")
 
 
 if __name__ == "__main__":

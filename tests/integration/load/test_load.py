@@ -142,7 +142,7 @@ def test_a_soak_run_checks_growth(out: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--users", "0"), "must be 1 to 20000"),
+        (("--users", "0"), "must be a number from 1 to 20000"),
         (("--duration", "-1"), "must be more than 0"),
         (("--scenario", "party"), "invalid choice"),
         (("--duration", "10", "--ramp", "10"), "the ramp must be shorter than the duration"),

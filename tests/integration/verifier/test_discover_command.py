@@ -61,7 +61,7 @@ def test_the_tables_are_a_policy_file_once_their_blanks_are_filled_in(
     assert tomllib.loads(tables)["issuers"] == {
         provider.forge.issuer: {"discovery": provider.server.url_of(path), "profile": ""}
     }
-    assert _check(tables, tmp_path) == (2, "policies.default.audience.0: string should have at least 1 character\n")
+    assert _check(tables, tmp_path) == (2, "policies.default.audience.0: must be 1 to 512 characters\n")
     status, errors = _check(_filled_in(tables), tmp_path)
     assert status == 2
     assert "profile: no profile ''" in errors

@@ -51,9 +51,9 @@ def test_sigterm_interrupts_a_run() -> None:
     assert exit_status("load", wait) == 130
 
 
-@pytest.mark.parametrize("text", ["0", "11"])
+@pytest.mark.parametrize("text", ["0", "11", "many"])
 def test_numbers_outside_a_range_are_rejected(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="must be 1 to 10"):
+    with pytest.raises(argparse.ArgumentTypeError, match="must be a number from 1 to 10"):
         between(1, 10)(text)
     assert between(0.5, 10, float)("0.5") == 0.5
 

@@ -74,7 +74,7 @@ PROFILE = f'issuers."{KEYCLOAK}".profile: '
         ("token_types = ['JWT']\nmark = [{ at = '/nonce', absent = true }]", "mark: required"),
         ("token_types = ['JWT']\nmark = [{ at = '/use', none_of = ['id'] }]", "mark: required"),
         ("token_types = ['JWT']\nmark = [{ at = ['/use', '/sub'], present = true }]", "mark: required"),
-        ("mark = []", "mark: list should have at least 1 item"),
+        ("mark = []", "mark: must have at least 1 item, or be left out"),
         (
             "mark = [{ at = '/typ' }]",
             "mark.0: name exactly one of equals, one_of, none_of, contains, present, absent",
@@ -92,7 +92,7 @@ PROFILE = f'issuers."{KEYCLOAK}".profile: '
         ("subject = []", "subject: accepted are a JSON pointer"),
         ("algorithms = ['HS256']", "algorithms.0: input should be 'RS256', 'PS256', 'ES256', 'ES384' or 'EdDSA'"),
         ("algorithms = ['none']", "algorithms.0"),
-        ("algorithms = []", "algorithms: list should have at least 1 item"),
+        ("algorithms = []", "algorithms: must have at least 1 item, or be left out"),
         ("extends = 'nobody'", "no profile 'nobody'"),
         ("role = '/roles'", "role: no such member; did you mean roles?"),
     ],

@@ -12,6 +12,7 @@ import pytest
 
 from shared.jwks import parse_jwks
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
+from tests.support.postgres import Postgres
 from tests.support.processes import free_port
 from tests.support.signing_keys import generate_key
 
@@ -123,6 +124,38 @@ def test_an_unknown_command_prints_the_usage(arguments: list[str]) -> None:
     assert run.stderr.startswith("usage: python -m issuer")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["users", "show"], "ID|EMAIL"),
+        (
+            ["users", "disable", "ada@example.com"],
+            "argument ID: must be the id of the account, which `users show EMAIL` prints",
+        ),
+        (
+            ["sessions", "revoke", "1"],
+            "argument SESSION_ID: must be the id of the session, which `sessions list` prints",
+        ),
+        (["users", "list", "--limit", "0"], "argument --limit: must be a number from 1 to 10000"),
+        (["audit", "list", "--limit", "all"], "argument --limit: must be a number from 1 to 10000"),
+        (["audit", "list", "--since", "yesterday"], "argument --since: must be a time such as 2026-01-31 or"),
+        (["audit", "list", "--since", "0001-01-01T00:00+14:00"], "argument --since: must be a time such as"),
+        (["audit", "list", "--kind", "login"], "argument --kind: invalid choice: 'login' (choose from"),
+        (["calibrate", "--seconds", "soon"], "argument --seconds: must be a number from 1 to 600"),
+    ],
+)
+def test_an_invalid_argument_is_reported_with_what_is_accepted(arguments: list[str], reason: str) -> None:
+    run = issuer_command(*arguments)
+    assert run.returncode == 2
+    assert reason in run.stderr.splitlines()[-1]
+
+
+def test_a_command_says_that_the_schema_is_not_migrated(postgres: Postgres) -> None:
+    run = issuer_command("users", "list", DATABASE_URL=postgres.new_database())
+    assert run.returncode == 1
+    assert run.stderr.endswith(": UndefinedTableError; run `migrate` first\n")
+
+
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -141,7 +174,7 @@ def test_an_invalid_listen_address_is_one_line(tmp_path: Path) -> None:
 def test_a_signal_stops_the_issuer_cleanly(database_url: str, number: signal.Signals) -> None:
     with running_issuer(database_url) as issuer:
         assert issuer.stop(number) == 0
-        assert '"stopped"' in issuer.log()
+        assert '"issuer_stopped"' in issuer.log()
         assert "Traceback" not in issuer.log()
 
 

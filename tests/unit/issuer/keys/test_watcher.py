@@ -96,6 +96,15 @@ def test_a_lost_directory_is_logged_with_what_to_do(tmp_path: Path) -> None:
     assert metrics.registry.get_sample_value("gatepass_issuer_key_set_reload_failures_total") == 2
 
 
+def test_a_missing_signing_key_is_logged_with_what_to_do(tmp_path: Path) -> None:
+    with capture_logs() as lines:
+        live = KeyWatcher(tmp_path, Metrics())
+        live.refresh()
+    hint = "check ISSUER_KEYS_DIR, or run `keys generate`; until then no user can log in"
+    warning = {"event": "signing_key_missing", "directory": str(tmp_path), "hint": hint, "log_level": "warning"}
+    assert [line for line in lines if line["log_level"] != "info"] == [warning]
+
+
 def test_an_issuer_without_a_key_signs_when_one_appears(tmp_path: Path) -> None:
     metrics = Metrics()
     live = KeyWatcher(tmp_path, metrics)
