@@ -1,7 +1,8 @@
 """The same-origin rule: checks that a page of the application itself caused a request of a browser. Pure.
 
-A browser also adds a cookie to requests that other pages cause, so a token in a cookie is accepted only by this rule.
-In `Sec-Fetch-Site` (Fetch Metadata) and `Origin` browsers say which page caused a request. No script can set these.
+A browser also adds a cookie to requests that other pages cause (cross-site request forgery, CSRF). So a token in a
+cookie is accepted only by this rule. In `Sec-Fetch-Site` (Fetch Metadata) and `Origin` browsers say which page caused
+a request. No script can set these.
 """
 
 from collections.abc import Set as AbstractSet

@@ -24,6 +24,7 @@ from issuer.http.exchange import Exchange, response_head
 from issuer.http.problems import MEDIA_TYPE, Problem
 
 MAX_HEAD_BYTES: Final = 16 * 1024
+"""Limit on the head of a request: its first line and its header fields together. A larger one gets 431."""
 MAX_BODY_BYTES: Final = 64 * 1024
 
 _MAX_CHUNKED_BYTES: Final = 4 * MAX_BODY_BYTES

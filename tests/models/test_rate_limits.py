@@ -231,13 +231,13 @@ class LoginRule(RuleBasedStateMachine):
     def _compare(self, account: str, network: str | None, shown: ShownSession | None) -> None:
         bench = self.benches[0]
         attempt = bench.throttle.attempt(self._email(account), self._context(network), shown)
-        standing, found = self.runner.run(bench.users.get_login_state(attempt, bench.now[0]))
+        history, found = self.runner.run(bench.users.get_login_state(attempt, bench.now[0]))
         is_disabled = found is not None and found.password_disabled_at is not None
         assert is_disabled == (account in self.reference.disabled and account != "unknown")
         keys = {"pair": ("pair", account, str(network)), "account": ("account", account)}
         keys |= {"network": ("network", str(network)), "all_sessions": ("all_sessions", account)}
         for kind, key in keys.items():
-            counter = standing.counters.get(CounterKind(kind))
+            counter = history.counters.get(CounterKind(kind))
             if shown is not None or kind != "all_sessions":
                 assert (counter.count if counter else 0) == self.reference.row(key).count
 

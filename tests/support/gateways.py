@@ -131,7 +131,7 @@ def running_gateway(
         write_site(name, folder, ports)
     for file, old, new in changes:
         text = (folder / file).read_text(encoding="utf-8")
-        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+        assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times in {file}"
         (folder / file).write_text(text.replace(old, new), encoding="utf-8")
     prepare(folder)
     log = folder / f"{name.replace('/', '-')}.log"

@@ -17,7 +17,7 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if not ready:
-            assert timeout is not None, "nothing is scheduled: the test would wait for ever"
+            assert timeout is not None, "nothing is scheduled: the test would wait forever"
             self.elapsed += max(timeout, 0)
         return ready
 

@@ -1,7 +1,7 @@
 """Profiles: how the access tokens of one issuer differ from its other tokens, and where their claims are.
 
 A profile is data. `Profile.read_claims` brings the claims of a token into the form of RFC 9068, which `shared.claims`
-then reads by its own rules, so that a token of another issuer is read no less strictly than one of ours.
+then reads by its own rules, so that a token of another issuer is read no less strictly than our own tokens.
 """
 
 import re

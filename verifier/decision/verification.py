@@ -16,7 +16,7 @@ between issuers is data, a `Profile` for each; that of our own issuer is `RFC906
                  we use has its exact type                                            RFC 7519 §4, RFC 9068 §2.2
  9. sender       no `cnf`: a bound token is no bearer token                           RFC 7800 §3.1
 10. issuer       `iss` is the issuer of the key, and the policy accepts it            RFC 9068 §4, RFC 8725 §3.8
-11. audience     `aud` contains one of ours                                           RFC 9068 §4, RFC 8725 §3.9
+11. audience     `aud` contains an audience of the policy                             RFC 9068 §4, RFC 8725 §3.9
 12. time         after `nbf` and `iat`, before `exp`; lifetime and age are within the
                  bounds of the policy                                                 RFC 7519 §4.1.4-6
 13. status       if status lists are configured for its issuer: the list that it

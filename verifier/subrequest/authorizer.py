@@ -187,7 +187,7 @@ class Authorizer:
             return self._unknown_policy
         try:
             response = self._evaluate(policy, authorization, digest, ids)
-        except Exception:  # noqa: BLE001 - fail closed: an error of ours lets no request through
+        except Exception:  # noqa: BLE001 - fail closed: an error in this code lets no request through
             _log.exception("decision_failed", policy=policy.policy.name, **ids.as_log_fields())
             response = self._reject(policy, RejectionReason.INTERNAL_ERROR, b"", ids)
         self._observe_seconds(time.perf_counter() - started)

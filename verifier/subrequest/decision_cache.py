@@ -53,7 +53,7 @@ class DecisionCache:
         return int(self._entries.currsize)
 
     def clear(self) -> None:
-        """Drop everything, in one step: emptying entry by entry would hold up the event loop."""
+        """Invalidate all decisions, in one step: emptying entry by entry would hold up the event loop."""
         self._entries = _Entries(self.max_bytes, self._on_evict)
         # The mapping's own method, since a method around it would cost every request another call.
         self.get: Callable[[bytes], CachedDecision | None] = self._entries.get

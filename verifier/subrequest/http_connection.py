@@ -25,6 +25,7 @@ from verifier.subrequest.http_server import HttpServer
 from verifier.subrequest.responses import RETRY_AFTER_SECONDS
 
 MAX_HEAD_BYTES: Final = 16 * 1024
+"""Limit on the head of a request: its first line and its header fields together. A larger one gets 431."""
 MAX_BODY_BYTES: Final = 64 * 1024
 REQUEST_SECONDS: Final = 10
 FIRST_REQUEST_SECONDS: Final = 14

@@ -26,8 +26,8 @@ test("a session lasts from the login to the logout", async () => {
   assert.equal(saved.length, 2);
   assert.equal(saved[1], null);
   const form = new URLSearchParams({ grant_type: "refresh_token", refresh_token: saved[0].refreshToken });
-  const refused = await fetch(`${issuer}/token`, { method: "POST", body: form });
-  assert.deepEqual(await refused.json(), { error: "invalid_grant" });
+  const rejected = await fetch(`${issuer}/token`, { method: "POST", body: form });
+  assert.deepEqual(await rejected.json(), { error: "invalid_grant" });
   await assert.rejects(session.fetch(`${issuer}/me`), LoginRequiredError);
 });
 

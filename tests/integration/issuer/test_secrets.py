@@ -60,8 +60,8 @@ class Journey:
         found: list[str] = []
 
         def came() -> bool:
-            letters = sorted(self.mail.glob("*.eml"), key=lambda path: path.stat().st_mtime_ns)
-            found[:] = [token for one in letters for token in re.findall(prefix + r"[\w-]{43}", one.read_text())]
+            mails = sorted(self.mail.glob("*.eml"), key=lambda path: path.stat().st_mtime_ns)
+            found[:] = [token for one in mails for token in re.findall(prefix + r"[\w-]{43}", one.read_text())]
             return bool(found)
 
         wait_until(came, f"a mail with a {prefix} token")

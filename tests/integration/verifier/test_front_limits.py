@@ -190,7 +190,7 @@ def test_exhausted_descriptors_neither_spin_nor_last(folder: VerifierFolder) -> 
             assert early.ask(request("/verify", bearer(verifier.token()))).status == 200
         for wire in wires:
             wire.__exit__()
-        wait_until(lambda: _ask_quietly(verifier) == 200, "connections are taken again")
+        wait_until(lambda: _ask_quietly(verifier) == 200, "connections are accepted again")
 
 
 def _ask_quietly(verifier: VerifierProcess) -> int:

@@ -194,7 +194,7 @@ def test_an_invalid_key_file_never_replaces_a_valid_one(folder: VerifierFolder) 
                 {line["issuer"] for line in verifier.events("jwks_updated")[len(taken) :]}
                 >= set(issuers.names.values())
             ),
-            "every file is taken again",
+            "every file is read again",
         )
 
 
@@ -233,7 +233,7 @@ def test_an_invalid_key_set_url_never_replaces_valid_keys(
         taken = len(verifier.events("jwks_updated"))
         verifier.reload()
         wait_until(
-            lambda: len(verifier.events("jwks_updated")) >= taken + len(RESPONSES), "every source is taken again"
+            lambda: len(verifier.events("jwks_updated")) >= taken + len(RESPONSES), "every key set is updated again"
         )
         held = open_descriptors(verifier.process.pid)
         assert held < 60, "sockets of sources stay open"

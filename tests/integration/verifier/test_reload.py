@@ -67,7 +67,7 @@ def test_a_reload_adds_and_removes_issuers_with_their_keys(folder: VerifierFolde
         asked = request("/verify", bearer(theirs.token(time())))
         assert wire.ask(asked).status == 401
         _reload(folder, verifier, both)
-        wait_until(lambda: wire.ask(asked).status == 200, "the new issuer is followed")
+        wait_until(lambda: wire.ask(asked).status == 200, "the keys of the new issuer are fetched")
         assert wire.ask(request("/verify", bearer(verifier.token()))).status == 200
         _reload(folder, verifier, "")
         wait_until(lambda: wire.ask(asked).status == 401, "its keys are removed")

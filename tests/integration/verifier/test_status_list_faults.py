@@ -152,7 +152,7 @@ def test_an_invalid_list_never_replaces_a_valid_one(
                 del pending[name]
             return not pending
 
-        wait_until(all_taken, "every source is taken again", 60)
+        wait_until(all_taken, "every list is fetched again", 60)
         wait_until(lambda: open_descriptors(verifier.process.pid) < 60, "sockets of sources are closed", 10)
         assert "Traceback" not in verifier.log()
 
@@ -200,4 +200,4 @@ def test_a_hanging_list_does_not_delay_others(
             lst = encode(pack(range(idx + 1), 1024))
             routes[last.removeprefix(it.forge.issuer)] = serves(forge.status_list(time.time(), last, lst))
             token = forge.token(time.time(), status={"status_list": {"uri": last, "idx": idx}})
-            wait_until(lambda token=token: verifier.ask(token=token).status == 401, "it is taken", 2)  # type: ignore[misc]  # a lambda with a default
+            wait_until(lambda token=token: verifier.ask(token=token).status == 401, "the list is fetched", 2)  # type: ignore[misc]  # a lambda with a default

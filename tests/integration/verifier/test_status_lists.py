@@ -314,14 +314,14 @@ def test_a_reload_adds_and_removes_status_lists(folder: VerifierFolder, issuer: 
         assert {verifier.ask(token=token).status for _ in range(3)} == {200}
 
         def reload(policies: str) -> None:
-            taken = len(verifier.events("policies_reloaded"))
+            reloads = len(verifier.events("policies_reloaded"))
             folder.policies.write_text(policies, encoding="utf-8")
             verifier.reload()
-            wait_until(lambda: len(verifier.events("policies_reloaded")) == taken + 1, "it is taken")
+            wait_until(lambda: len(verifier.events("policies_reloaded")) == reloads + 1, "the policies are reloaded")
 
         reload(without + source)
-        wait_until(lambda: {verifier.ask(token=token).status for _ in range(3)} == {401}, "it is followed")
-        # Lists that are held go on to count while they are looked for anew, here where they are not.
+        wait_until(lambda: {verifier.ask(token=token).status for _ in range(3)} == {401}, "the list is fetched")
+        # After a reload the lists that were fetched before stay in use, also while their source is down.
         issuer.server.behaviour = down
         reload(without + source + "[policies.more]\n")
         assert {verifier.ask(token=token).status for _ in range(3)} == {401}

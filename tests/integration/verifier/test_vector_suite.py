@@ -31,7 +31,7 @@ def suite(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def policies_toml() -> str:
-    """Return `policies.json` as a policy file of ours."""
+    """Return `policies.json` as a policy file of the verifier."""
     lines = []
     for name, policy in load("policies").items():
         members = {**policy, "audience": policy["audiences"]}

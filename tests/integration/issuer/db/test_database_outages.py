@@ -52,10 +52,10 @@ class Outage:
         wait_until(lambda: not self.issuer.metric("gatepass_issuer_database_up"), "it happens", RECOVERY_SECONDS)
 
     def wait_until_served(self) -> float:
-        begun = time.monotonic()
+        started_at = time.monotonic()
         while self.me().status_code != 200:
-            assert time.monotonic() - begun < RECOVERY_SECONDS
-        return time.monotonic() - begun
+            assert time.monotonic() - started_at < RECOVERY_SECONDS
+        return time.monotonic() - started_at
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,9 @@ def recovered(outage: Outage) -> Iterator[None]:
 
 
 def assert_prompt_503(ask: Callable[[], httpx.Response]) -> None:
-    begun = time.monotonic()
+    started_at = time.monotonic()
     response = ask()
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - started_at
     print(f"{response.status_code} after {seconds * 1000:.0f} ms")  # noqa: T201 - measured, shown by pytest -s
     assert response.status_code == 503
     assert response.json()["type"] == "urn:gatepass:problem:database-unavailable"
@@ -137,9 +137,9 @@ def test_a_frozen_server_is_a_503_and_recovers(outage: Outage) -> None:
 
 def test_requests_to_a_frozen_server_do_not_queue(outage: Outage) -> None:
     with paused(outage.postgres), ThreadPoolExecutor(20) as pool:
-        begun = time.monotonic()
+        started_at = time.monotonic()
         responses = list(pool.map(lambda _: outage.me(), range(100)))
-        assert time.monotonic() - begun < 3 * PROMPT_SECONDS
+        assert time.monotonic() - started_at < 3 * PROMPT_SECONDS
     assert {response.status_code for response in responses} == {503}
 
 
@@ -208,9 +208,9 @@ def test_a_slow_statement_is_waited_for(outage: Outage) -> None:
 def test_a_server_that_became_a_standby_is_a_503(outage: Outage) -> None:
     set_read_only(outage.postgres, "on")
     try:
-        begun = time.monotonic()
+        started_at = time.monotonic()
         while outage.register().status_code != 503:
-            assert time.monotonic() - begun < RECOVERY_SECONDS
+            assert time.monotonic() - started_at < RECOVERY_SECONDS
         assert_prompt_503(outage.register)
     finally:
         set_read_only(outage.postgres, "off")
@@ -251,8 +251,8 @@ def asking(ask: Callable[[], httpx.Response]) -> Iterator[list[tuple[int, float]
 
     def go_on() -> None:
         while not stop.is_set():
-            begun = time.monotonic()
-            responses.append((ask().status_code, time.monotonic() - begun))
+            started_at = time.monotonic()
+            responses.append((ask().status_code, time.monotonic() - started_at))
 
     with ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(go_on) for _ in range(3)]

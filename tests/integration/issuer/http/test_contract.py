@@ -163,7 +163,7 @@ THROTTLED: dict[tuple[str, str, str], Ask] = {
     ("/email/verify/resend", "post", "429"): often("POST", "/email/verify/resend", ADDRESS),
     ("/password/reset", "post", "429"): often("POST", "/password/reset", {"token": RESET, "password": NEW}),
 }
-AWAY: dict[tuple[str, str, str], Ask] = {
+DURING_OUTAGE: dict[tuple[str, str, str], Ask] = {
     ("/register", "post", "503"): post("/register", json=CREDENTIALS),
     ("/login", "post", "503"): post("/login", json=CREDENTIALS),
     ("/status-lists", "get", "503"): get("/status-lists"),
@@ -228,7 +228,7 @@ def test_every_documented_response_is_requested(document: dict[str, Any]) -> Non
         for method, operation in item.items()
         for status in operation["responses"]
     }
-    assert documented == set(SERVED) | set(THROTTLED) | set(AWAY) | ELSEWHERE
+    assert documented == set(SERVED) | set(THROTTLED) | set(DURING_OUTAGE) | ELSEWHERE
 
 
 def test_every_documented_response_occurs(issuer: IssuerProcess, document: dict[str, Any]) -> None:
@@ -256,7 +256,7 @@ def test_every_documented_outage_response_occurs(
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     keys, mail = (tmp_path_factory.mktemp(name) for name in ("no-keys", "mail"))
     with running_issuer(nowhere, keys, ready=503, MAIL_URL=mail.as_uri(), MAIL_FROM="no-reply@example.com") as issuer:
-        for (path, method, status), ask in AWAY.items():
+        for (path, method, status), ask in DURING_OUTAGE.items():
             check(document, path, method, status, ask(issuer))
 
 

@@ -54,7 +54,7 @@ def test_a_lost_key_directory_stops_only_rotation(served: IssuerProcess, tmp_pat
     shutil.rmtree(keys, ignore_errors=True)
     shutil.rmtree(keys.with_name("away"), ignore_errors=True)
     shutil.copytree(backup, keys)
-    wait_until(lambda: served.metric(USABLE) == 1, "the folder taken up again", 10)
+    wait_until(lambda: served.metric(USABLE) == 1, "the key directory is used again", 10)
     assert readiness(served) == (200, "ok", "ok")
     assert published(served) == [kid_of(served.login(EMAIL).json()["access_token"])]
 

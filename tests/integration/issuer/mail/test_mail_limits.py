@@ -32,8 +32,8 @@ async def sent(bench: RecoveryBench) -> int:
 
 async def ask_for(bench: RecoveryBench, duration: timedelta, what: str = "reset") -> list[timedelta]:
     """Request mails continuously; return the times at which mails were sent."""
-    begun, left = bench.clock(), []
-    while bench.clock() - begun <= duration:
+    started_at, left = bench.clock(), []
+    while bench.clock() - started_at <= duration:
         if what == "reset":
             await bench.password_reset.request(ANN, SELF)
         elif what == "verification":
@@ -41,7 +41,7 @@ async def ask_for(bench: RecoveryBench, duration: timedelta, what: str = "reset"
         else:
             await bench.verified_registration.register(ANN, PASSWORD, SELF)
         if await sent(bench):
-            left.append(bench.clock() - begun)
+            left.append(bench.clock() - started_at)
         bench.clock.at += STEP
     return left
 

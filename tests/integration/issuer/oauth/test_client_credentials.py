@@ -228,8 +228,8 @@ def test_a_rejected_assertion_is_not_used_up(keyed: Machine) -> None:
 
 def test_a_client_whose_stored_key_is_unusable_is_not_authenticated(issuer: IssuerProcess) -> None:
     machine = with_key(issuer)
-    spoilt = """UPDATE clients SET jwks = replace(jwks::text, '"e": "AQAB"', '"e": "AQAB=="')::jsonb WHERE id = $1"""
-    execute(issuer.database_url, spoilt, machine.id)
+    corrupt = """UPDATE clients SET jwks = replace(jwks::text, '"e": "AQAB"', '"e": "AQAB=="')::jsonb WHERE id = $1"""
+    execute(issuer.database_url, corrupt, machine.id)
     assert_invalid_client(prove(machine, machine.assertion()))
 
 

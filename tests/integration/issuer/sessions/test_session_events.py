@@ -247,13 +247,13 @@ async def test_the_lifetimes_of_tokens_are_those_of_the_session(bench: SessionBe
 async def test_a_session_is_live_until_it_expires_or_its_account_is_disabled(
     bench: SessionBench, session: Session
 ) -> None:
-    begun, user_id = bench.now, session.account.id
-    bench.now = begun + timedelta(days=14) - timedelta(microseconds=1)
+    started_at, user_id = bench.now, session.account.id
+    bench.now = started_at + timedelta(days=14) - timedelta(microseconds=1)
     await bench.sessions.require_live(session.id, user_id)
-    bench.now = begun + timedelta(days=14)
+    bench.now = started_at + timedelta(days=14)
     with pytest.raises(InvalidTokenError):
         await bench.sessions.require_live(session.id, user_id)
-    bench.now = begun
+    bench.now = started_at
     with pytest.raises(InvalidTokenError):
         await bench.sessions.require_live(session.id, UUID(int=0))
     await bench.execute("UPDATE users SET disabled_at = now()")

@@ -273,20 +273,20 @@ async def test_an_index_lease_repeated_by_a_restored_database_is_dropped(
 
 
 async def test_a_session_expires_when_idle_and_at_its_age_despite_parallel_use(bench: SessionBench) -> None:
-    begun, idle, step = bench.now, timedelta(days=14), timedelta(days=9)
+    started_at, idle, step = bench.now, timedelta(days=14), timedelta(days=9)
     kept = (await bench.sessions.create(await bench.account(), LOGIN, CONTEXT)).refresh_token
     left = (await bench.sessions.create(await bench.account(), LOGIN, CONTEXT)).refresh_token
     for _ in range(3):
         bench.now += step
         kept = await bench.refresh(kept)
-    bench.now = begun + timedelta(days=30) - timedelta(microseconds=1)
+    bench.now = started_at + timedelta(days=30) - timedelta(microseconds=1)
     kept = await bench.refresh(kept)
-    bench.now = begun + timedelta(days=30)
+    bench.now = started_at + timedelta(days=30)
     with pytest.raises(InvalidGrantError):
         await bench.refresh(kept)
-    bench.now = begun + idle
+    bench.now = started_at + idle
     with pytest.raises(InvalidGrantError):
         await bench.refresh(left)
     assert await bench.outcome("expired") == 2
-    bench.now = begun + idle - timedelta(microseconds=1)
+    bench.now = started_at + idle - timedelta(microseconds=1)
     await bench.refresh(left)

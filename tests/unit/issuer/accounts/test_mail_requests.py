@@ -32,7 +32,7 @@ class _Clock(selectors.DefaultSelector):
             self.event = None
             arrived()
         else:
-            assert timer < math.inf, "nothing is scheduled: the test would wait for ever"
+            assert timer < math.inf, "nothing is scheduled: the test would wait forever"
             self.seconds = timer
         return []
 

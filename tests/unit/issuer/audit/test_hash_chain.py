@@ -71,6 +71,6 @@ def test_a_truncated_chain_is_found_only_by_a_saved_head() -> None:
 
 
 def test_a_rewritten_chain_is_found_only_by_a_saved_head() -> None:
-    anew = chain_of("abCde")
-    assert faults(anew) == []
-    assert faults(anew, [head(GOOD[4])]) == [(0, 5, "differs from the exported head")]
+    recomputed = chain_of("abCde")
+    assert faults(recomputed) == []
+    assert faults(recomputed, [head(GOOD[4])]) == [(0, 5, "differs from the exported head")]

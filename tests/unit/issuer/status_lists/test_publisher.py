@@ -29,12 +29,12 @@ class Revocations(StatusListStore):
 
     def __init__(self) -> None:
         self.lists: dict[int, set[int]] = {1: set()}
-        self.away = False
+        self.unreachable = False
         self.now = NOW
         self.closed: set[int] = set()
 
     async def list_states(self) -> list[StatusListSnapshot]:
-        if self.away:
+        if self.unreachable:
             raise DatabaseUnavailableError
         return [
             StatusListSnapshot(list_id, SIZE, repr(sorted(bits)), list_id in self.closed, self.now)
@@ -200,7 +200,7 @@ def test_during_an_outage_the_last_list_stays_with_its_age(publisher: Publisher)
     publisher.store.lists[1] = {7}
     publisher.refresh()
     before = publisher.lists.token(1)
-    publisher.store.away = True
+    publisher.store.unreachable = True
     for seconds in (1, 61, 4000):
         with pytest.raises(DatabaseUnavailableError):
             publisher.refresh(seconds)
@@ -218,10 +218,10 @@ def test_an_unreferenced_list_is_removed_and_a_new_one_added(publisher: Publishe
 
 def test_the_publisher_continues_after_any_error(publisher: Publisher) -> None:
     async def run() -> None:
-        publisher.store.away = True
+        publisher.store.unreachable = True
         task = asyncio.create_task(publisher.lists.run())
         await asyncio.sleep(0)
-        publisher.store.away = False
+        publisher.store.unreachable = False
         publisher.store.lists[1] = {SIZE + 1}
         publisher.lists.notify()
         await asyncio.sleep(0.02)

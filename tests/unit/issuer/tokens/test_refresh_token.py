@@ -13,7 +13,7 @@ from issuer.tokens.refresh_token import MAX_GENERATION, RefreshToken, RefreshTok
 
 OLD, NEW = MacSecret("old", b"o" * 32), MacSecret("new", b"n" * 32)
 TOKENS = RefreshTokens(lambda: (NEW, OLD))
-STRANGERS = RefreshTokens(lambda: (MacSecret("new", b"x" * 32),))
+OTHER_TOKENS = RefreshTokens(lambda: (MacSecret("new", b"x" * 32),))
 ANY = st.builds(RefreshToken, st.uuids(), st.integers(0, MAX_GENERATION))
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
@@ -37,7 +37,7 @@ def test_a_change_of_any_character_is_rejected(token: RefreshToken, place: int, 
 
 @given(ANY)
 def test_a_token_of_another_secret_is_rejected_even_under_its_id(token: RefreshToken) -> None:
-    assert TOKENS.read(STRANGERS.write(token)) is None
+    assert TOKENS.read(OTHER_TOKENS.write(token)) is None
 
 
 @pytest.mark.parametrize("form", ["{}\n", " {}", "{}=", "{}A", "{}====", "gpr_{}"])

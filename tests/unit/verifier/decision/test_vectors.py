@@ -63,9 +63,9 @@ def test_the_authorizer_decides_as_the_token_vectors_state_also_from_the_cache()
             assert identity(response) == vector["expected"].get("identity"), vector["id"]
         else:
             # As credentials these are more than one token, or none, before they are an invalid one.
-            spoilt = not vector["token"] or re.search("[ ,\t]", vector["token"])
+            malformed = not vector["token"] or re.search("[ ,\t]", vector["token"])
             assert reason == (
-                RejectionReason.MALFORMED_CREDENTIALS if spoilt else vector["expected"].get("reason")
+                RejectionReason.MALFORMED_CREDENTIALS if malformed else vector["expected"].get("reason")
             ), vector["id"]
             assert response == ready_response(reason, target), vector["id"]
 
