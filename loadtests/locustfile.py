@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from itertools import count, cycle
+from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
@@ -81,7 +82,7 @@ class GatepassUser(FastHttpUser):
         self._ip = f"198.{18 + (number >> 16) % 2}.{(number >> 8) % 256}.{number % 256}"
         self._email: str | None = None
         file = self._options.password_file
-        self._password = file.read_text(encoding="ascii") if file else _throwaway_password
+        self._password = Path(file).read_text(encoding="ascii") if file else _throwaway_password
 
     def on_start(self) -> None:
         """Wait for up to a second, to spread the users that locust starts at once."""
@@ -89,7 +90,8 @@ class GatepassUser(FastHttpUser):
 
     def wait_time(self) -> float:
         """Return the pause before the next step, exponentially distributed."""
-        return _rng.expovariate(1 / self._options.think)
+        mean: float = self._options.think
+        return _rng.expovariate(1) * mean
 
     def send(
         self,

@@ -5,16 +5,20 @@ Locust resets its statistics when all users are there (`--reset-stats`), but fai
 
 import argparse
 import json
+import sys
 import time
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import gevent
+from gevent.pool import Group
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
+from locust.runners import WorkerRunner
+from locust.user.task import filter_tasks_by_tags
 
 from loadtests.cpu_usage import cpu_seconds
 from loadtests.scenarios import NO_SCENARIO, SCENARIOS
@@ -32,6 +36,13 @@ class Recorder:
         self.stack_pid: int | None = None
         self._measuring_since = time.monotonic()
         self._cpu_before: dict[str, float] = {}
+
+    def start(self, stack_pid: int | None) -> None:
+        """Begin a run. The web interface starts several, and each has its own figures."""
+        self.stack_pid = stack_pid
+        self.failures.clear()
+        self.kids.clear()
+        self.start_measuring()
 
     @property
     def seconds(self) -> float:
@@ -53,8 +64,22 @@ class Recorder:
         if exception is not None:
             self.failures[name, str(exception)] += 1
 
+    def report(self, data: dict[str, Any], **_: Any) -> None:
+        """Move the figures of a worker process into its report."""
+        data["failures"] = [(*failure, count) for failure, count in self.failures.items()]
+        data["kids"] = list(self.kids)
+        self.failures.clear()
+        self.kids.clear()
+
+    def collect(self, data: dict[str, Any], **_: Any) -> None:
+        """Add the figures in the report of a worker process."""
+        for name, what, count in data["failures"]:
+            self.failures[name, what] += count
+        self.kids.update(data["kids"])
+
 
 RECORDER: Final = Recorder()
+_PROGRESS: Final = Group()  # prints the lines of progress; empty between two runs
 
 
 def _add_options(parser: LocustArgumentParser) -> None:
@@ -62,25 +87,56 @@ def _add_options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--call", default="/hello", help="path to call through the gateway")
     parser.add_argument("--think", type=float, default=5.0, help="mean pause between two steps of a user, in seconds")
     parser.add_argument("--accounts", type=int, default=0, help="seeded accounts; with 0 each user registers")
-    parser.add_argument("--password-file", type=Path, include_in_web_ui=False, help="password of the seeded accounts")
-    parser.add_argument("--scenario", choices=SCENARIOS, help="what must have been measured; by default nothing")
+    parser.add_argument(
+        "--password-file", type=_existing, include_in_web_ui=False, help="password of the seeded accounts"
+    )
+    # Not in the web interface: it would choose the first one instead of none.
+    parser.add_argument(
+        "--scenario",
+        choices=SCENARIOS,
+        include_in_web_ui=False,
+        help="what must have been measured; by default nothing",
+    )
     parser.add_argument("--client-ips", action="store_true", help="give each user an X-Forwarded-For of its own")
     parser.add_argument("--stack-pid", type=int, include_in_web_ui=False, help="measure processor time of this stack")
-    parser.add_argument("--results", type=Path, include_in_web_ui=False, help="file for the results, as JSON")
+    parser.add_argument("--results", include_in_web_ui=False, help="file for the results, as JSON")
+
+
+def _existing(file: str) -> str:
+    # Not a Path, which locust could not send to its worker processes.
+    if not Path(file).is_file():
+        raise argparse.ArgumentTypeError(f"{file} is not a file")
+    return file
+
+
+def _prepare(environment: Environment, **_: Any) -> None:
+    """Reject options that cannot be combined, and leave out users whose tasks all have other tags.
+
+    Locust would start such users and log an error for each of their steps.
+    """
+    options = options_of(environment)
+    if options.accounts and options.password_file is None:
+        _reject("--accounts needs --password-file: the seeded accounts have its password (make seed)")
+    for user in environment.user_classes:
+        filter_tasks_by_tags(user, set(options.tags or ()) or None, set(options.exclude_tags or ()) or None)
+    environment.user_classes = [user for user in environment.user_classes if user.tasks]
+    if not environment.user_classes:
+        _reject("no task has these tags: see `@tag` in loadtests/locustfile.py")
 
 
 def _start(environment: Environment, **_: Any) -> None:
-    RECORDER.stack_pid = options_of(environment).stack_pid
-    RECORDER.start_measuring()
-    gevent.spawn(_print_progress, environment)
+    RECORDER.start(options_of(environment).stack_pid)
+    if not isinstance(environment.runner, WorkerRunner):
+        _PROGRESS.spawn(_print_progress, environment)
 
 
 def _apply_thresholds(environment: Environment, **_: Any) -> None:
     """Print and write the results while the stack still runs, and set locust's exit status."""
-    options, stats = options_of(environment), environment.stats
-    operations = {entry.name: entry for entry in stats.entries.values()}
-    # With several locust processes, the process that collects the statistics is not told of single requests.
-    failures = max(RECORDER.failures.total(), stats.total.num_failures)
+    if isinstance(environment.runner, WorkerRunner):
+        return  # the master has the figures of all
+    _PROGRESS.kill()
+    options, failures = options_of(environment), RECORDER.failures.total()
+    operations = {entry.name: entry for entry in environment.stats.entries.values()}
     results = evaluate(operations, failures, len(RECORDER.kids), SCENARIOS.get(options.scenario, NO_SCENARIO))
     environment.process_exit_code = 0 if all_met(results) else 1
     table, cpu = to_markdown(results, RECORDER.seconds), _describe(RECORDER.cpu_used())
@@ -88,7 +144,7 @@ def _apply_thresholds(environment: Environment, **_: Any) -> None:
     _print("", table, "", cpu, *(f"failure: {count:,} x {name}: {what}" for name, what, count in counts[:20]))
     if options.results is not None:
         document = {"results": [asdict(one) for one in results], "table": table, "cpu": cpu, "failures": counts}
-        options.results.write_text(json.dumps(document, indent=1), encoding="utf-8")
+        Path(options.results).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
 def options_of(environment: Environment) -> argparse.Namespace:
@@ -104,8 +160,9 @@ def _describe(cpu: dict[str, float]) -> str:
 
 
 def _print_progress(environment: Environment) -> None:
-    started = time.monotonic()
-    while (runner := environment.runner) is not None and runner.state in {"ready", "spawning", "running"}:
+    started, runner = time.monotonic(), environment.runner
+    assert runner is not None
+    while True:
         gevent.sleep(_PROGRESS_SECONDS)
         total = environment.stats.total
         elapsed = int(time.monotonic() - started)
@@ -116,12 +173,20 @@ def _print_progress(environment: Environment) -> None:
         )
 
 
+def _reject(message: str) -> NoReturn:
+    print(f"locust: error: {message}", file=sys.stderr)  # noqa: T201 - output of a command line
+    sys.exit(2)
+
+
 def _print(*lines: str) -> None:
     print("\n".join(lines), flush=True)  # noqa: T201 - output of a command line
 
 
 events.init_command_line_parser.add_listener(_add_options)
+events.init.add_listener(_prepare)
+events.report_to_master.add_listener(RECORDER.report)
 events.request.add_listener(RECORDER.count_failure)
 events.spawning_complete.add_listener(RECORDER.start_measuring)
 events.test_start.add_listener(_start)
 events.test_stopping.add_listener(_apply_thresholds)
+events.worker_report.add_listener(RECORDER.collect)

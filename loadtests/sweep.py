@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from loadtests.sweep_steps import Step, find_knee, parse_steps
 
 
 def _add_options(parser: LocustArgumentParser) -> None:
-    parser.add_argument("--steps", type=parse_steps, default=(100, 250, 500), help="numbers of users, growing: N,N,…")
-    parser.add_argument("--step-seconds", type=float, default=40.0, help="duration of a step, arrival included")
-    parser.add_argument("--arrival-seconds", type=float, default=13.0, help="time in which a step's users arrive")
-    parser.add_argument("--sweep-folder", type=Path, default=Path(".load"), help="folder for the results")
+    # Not in the web interface, which would turn the numbers into text.
+    add = partial(parser.add_argument, include_in_web_ui=False)
+    add("--steps", type=parse_steps, default=(100, 250, 500), help="numbers of users, growing: N,N,…")
+    add("--step-seconds", type=float, default=40.0, help="duration of a step, arrival included")
+    add("--arrival-seconds", type=float, default=13.0, help="time in which a step's users arrive")
+    add("--sweep-folder", default=".load", help="folder for the results")
 
 
 class Sweep(LoadTestShape):
@@ -30,6 +33,9 @@ class Sweep(LoadTestShape):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # locust has no annotation here
+        self._begin()
+
+    def _begin(self) -> None:
         self.steps: list[Step] = []
         self._index = 0
         self._failures_before = 0
@@ -41,6 +47,8 @@ class Sweep(LoadTestShape):
         options = options_of(environment)
         elapsed: float = self.get_run_time()  # type: ignore[no-untyped-call]  # locust has no annotation here
         index = int(elapsed // options.step_seconds)
+        if index < self._index:
+            self._begin()  # the web interface can start another sweep
         if index > self._index:
             self._record(environment, options.steps[self._index])
             self._index = index
@@ -69,7 +77,9 @@ class Sweep(LoadTestShape):
 
 
 def _report(environment: Environment, steps: Sequence[Step]) -> None:
-    folder, knee, figures = options_of(environment).sweep_folder, find_knee(steps), [asdict(step) for step in steps]
+    knee, figures = find_knee(steps), [asdict(step) for step in steps]
+    folder = Path(options_of(environment).sweep_folder)
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / "sweep.csv").open("w", encoding="ascii", newline="") as file:
         writer = csv.DictWriter(file, figures[0])
         writer.writeheader()

@@ -64,6 +64,8 @@ def evaluate(
         scenario: what must have been measured.
     """
     rows = list(_operation_rows(operations, scenario))
+    if not any(stats.num_requests for stats in operations.values()):
+        rows.append(ThresholdResult("responses", 0, ">= 1", met=False))
     if scenario.rotates_key:
         met = signing_keys >= MIN_SIGNING_KEYS
         rows.append(ThresholdResult("signing keys", signing_keys, f">= {MIN_SIGNING_KEYS}", met))

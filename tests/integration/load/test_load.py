@@ -14,7 +14,8 @@ from typing import Any, Final
 import pytest
 
 from tests.support.http_listener import Handler, serving
-from tests.support.processes import ROOT, without_settings
+from tests.support.plain_http import HTTP, get_status
+from tests.support.processes import ROOT, free_port, running, wait_until, without_settings
 from tests.support.stack import Stack, running_stack
 
 MET: Final = 0
@@ -80,14 +81,83 @@ def test_the_exit_status_follows_the_thresholds(out: Path) -> None:
     assert not list(out.glob("stack-*"))
 
 
+def locust(stack: Stack, *arguments: str, files: str = "locustfile.py", host: str = "GATEWAY_PORT") -> list[str]:
+    """Return a command of locust itself, with files of `loadtests`."""
+    command = [sys.executable, "-m", "locust", "-f", ",".join(f"{ROOT}/loadtests/{file}" for file in files.split())]
+    return [*command, "--host", stack.url(host), "--issuer", stack.url("ISSUER_PORT"), "--think", "0.1", *arguments]
+
+
+def run_locust(command: list[str], folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environ = without_settings() | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*command, "--headless"], cwd=folder, env=environ, capture_output=True, text=True, timeout=90, check=False
+    )
+
+
 def test_locust_runs_the_file_by_itself(stack: Stack, tmp_path: Path) -> None:
-    users = ("TypicalUser", "InvalidTokenCaller")
-    options = ("--headless", "-u", "4", "-r", "4", "-t", "8s", "--think", "0.1", "--csv", str(tmp_path / "run"))
-    hosts = ("--host", stack.url("GATEWAY_PORT"), "--issuer", stack.url("ISSUER_PORT"))
-    command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", *hosts, *options, *users]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    options = ("-u", "4", "-r", "4", "-t", "8s", "--csv", str(tmp_path / "run"))
+    done = run_locust(locust(stack, *options, "TypicalUser", "InvalidTokenCaller"))
     assert re.search(r"^\| failures +\| +0 \|.* met +\|$", done.stdout, re.MULTILINE), done.stdout + done.stderr
     assert "call" in (tmp_path / "run_stats.csv").read_text(encoding="utf-8")
+
+
+def test_worker_processes_have_one_result_together(stack: Stack, tmp_path: Path) -> None:
+    password, results = tmp_path / "password", tmp_path / "results.json"
+    password.write_text("seven quiet green rivers", encoding="ascii")
+    options = ("-u", "4", "-r", "4", "-t", "10s", "--tags", "invalid", "--processes", "2")
+    files = ("--password-file", str(password), "--results", str(results))
+    done = run_locust(locust(stack, *options, *files, host="APPLICATION_PORT"))
+    assert "Traceback" not in done.stderr
+    assert len(re.findall(r"^\| failures ", done.stdout, re.MULTILINE)) == 1, done.stdout + done.stderr
+    found = json.loads(results.read_text(encoding="utf-8"))
+    (rejected,) = [row for row in found["results"] if row["name"] == "rejected call"]
+    assert rejected["count"] > 0
+    assert ["rejected call", "wrong accept: 200 for no token"] in [failure[:2] for failure in found["failures"]]
+    assert done.returncode == NOT_MET
+
+
+def test_locust_sweeps_by_itself_into_a_new_folder(stack: Stack, tmp_path: Path) -> None:
+    steps = ("--steps", "2,4", "--step-seconds", "4", "--arrival-seconds", "1", "SteadyCaller")
+    done = run_locust(locust(stack, *steps, files="locustfile.py sweep.py"), tmp_path)
+    assert done.returncode == MET, done.stdout + done.stderr
+    rows = (tmp_path / ".load/sweep.csv").read_text(encoding="ascii").splitlines()
+    assert [row.split(",")[0] for row in rows] == ["users", "2", "4"]
+
+
+def test_the_web_interface_starts_runs_with_figures_of_their_own(stack: Stack, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "locust.log"
+    url, host = f"http://127.0.0.1:{port}", ("--web-host", "127.0.0.1", "--web-port", str(port))
+
+    def measure(port: str) -> str:
+        """Let users send invalid tokens to this port; return the result."""
+        before = log.read_text(encoding="utf-8")
+        form = {"user_count": "2", "spawn_rate": "2", "host": stack.url(port)}
+        assert HTTP.post(f"{url}/swarm", data=form).json()["success"]
+        wait_until(lambda: HTTP.get(f"{url}/stats/requests").json()["total_rps"] > 0, "requests", 60)
+        assert HTTP.post(f"{url}/stop").json()["success"]
+        return log.read_text(encoding="utf-8").removeprefix(before)
+
+    with running(locust(stack, *host, "InvalidTokenCaller"), log, ready=lambda: get_status(url) == 200, seconds=60):
+        assert re.search(r"^\| failures .* NOT MET ", measure("APPLICATION_PORT"), re.MULTILINE)
+        assert re.search(r"^\| failures +\| +0 ", measure("GATEWAY_PORT"), re.MULTILINE)
+        page = HTTP.get(url).text
+    offered = json.JSONDecoder().raw_decode(page.partition("window.templateArgs = ")[2])[0]["extra_options"]
+    # The page stops with an error if it has to show choices that are no list.
+    assert {name: option["choices"] for name, option in offered.items()} == dict.fromkeys(offered)
+    assert {"issuer", "call", "think"} <= offered.keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--accounts", "5"), "--accounts needs --password-file"),
+        (("--password-file", "nowhere"), "nowhere is not a file"),
+        (("--tags", "nothing"), "no task has these tags"),
+    ],
+)
+def test_locust_rejects_options_that_measure_nothing(stack: Stack, options: tuple[str, ...], message: str) -> None:
+    done = run_locust(locust(stack, "-t", "2s", *options))
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
 
 
 def test_wrongly_accepted_invalid_tokens_are_failures(out: Path, stack: Stack) -> None:

@@ -52,8 +52,13 @@ def test_a_single_miss_fails_the_run(changed: dict[str, Stats], failures: int, k
 
 
 def test_a_required_operation_that_never_happened_fails_the_run() -> None:
-    assert not all_met(evaluate({}, 0, 0, SCENARIOS["steady-calls"]))
-    assert all_met(evaluate({}, 0, 0, NO_SCENARIO))
+    assert not all_met(evaluate({"login": Stats("login", 10)}, 0, 0, SCENARIOS["steady-calls"]))
+    assert all_met(evaluate({"login": Stats("login", 10)}, 0, 0, NO_SCENARIO))
+
+
+def test_a_run_without_a_response_fails() -> None:
+    assert not all_met(evaluate({}, 0, 0, NO_SCENARIO))
+    assert not all_met(evaluate({CALL: Stats(CALL, 0, num_requests=0)}, 0, 0, NO_SCENARIO))
 
 
 def test_a_login_storm_has_no_bound_on_logins() -> None:
