@@ -3,6 +3,7 @@
 `make bench-peers`. Exit status: 0 built, 1 one cannot be built, 2 there is no Go.
 """
 
+import argparse
 import os
 import shutil
 import sys
@@ -13,6 +14,7 @@ from typing import Final
 
 from loadtests.command import exit_status, say
 from loadtests.processes import CannotStartError, run
+from shared.command_line import add_version
 
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 FOLDER: Final = _CACHE / "gatepass" / "peers"
@@ -65,6 +67,9 @@ def build(peer: Peer) -> None:
 
 def main() -> int:
     """Build the missing programs and return the exit status."""
+    parser = argparse.ArgumentParser("python -m loadtests.bench.peers", description=__doc__)
+    add_version(parser)
+    parser.parse_args()
     if shutil.which("go") is None:
         raise CannotStartError("Go is needed to build the peers (Debian, Ubuntu: apt-get install golang)")
     for peer in PEERS:

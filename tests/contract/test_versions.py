@@ -24,6 +24,7 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
         ["stack", "--version"],
         ["doctor", "--version"],
         ["loadtests", "load", "--version"],
+        ["loadtests.bench.peers", "--version"],
         ["tests.vectors", "--version"],
     ],
     ids=" ".join,
