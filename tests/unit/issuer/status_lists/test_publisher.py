@@ -245,7 +245,7 @@ def test_the_publisher_continues_after_any_error(publisher: Publisher) -> None:
 @pytest.mark.parametrize("steps", range(6))
 def test_a_publisher_that_is_cancelled_when_it_is_notified_ends(tmp_path: Path, steps: int) -> None:
     publisher = Publisher(tmp_path)
-    publisher.store.away = True
+    publisher.store.unreachable = True
 
     async def cancel() -> None:
         running = asyncio.create_task(publisher.lists.run())
