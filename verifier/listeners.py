@@ -72,7 +72,7 @@ def _bind_tcp(host: str, port: int, variable: str) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise BindError(
-            f"{host}:{port} can't be listened on ({_strerror(error)}): free it, or set {variable} to another"
+            f"cannot listen on {host} port {port}: {_strerror(error)}; free the port, or set {variable} to another"
         ) from error
 
 
@@ -89,7 +89,7 @@ def _bind_unix(path: Path, mode: int, group: str | None) -> socket.socket:
     except (OSError, KeyError) as error:
         listener.close()
         reason = f"no group {group!r}" if isinstance(error, KeyError) else _strerror(error)
-        raise BindError(f"{path} can't be listened on ({reason}): see VERIFIER_UDS, VERIFIER_UDS_GROUP") from error
+        raise BindError(f"cannot listen on {path}: {reason}; see VERIFIER_UDS, VERIFIER_UDS_GROUP") from error
     return listener
 
 

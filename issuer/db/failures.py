@@ -51,6 +51,26 @@ _BY_SQLSTATE: Final[Mapping[str, Failure]] = {
 """Failures by SQLSTATE or by its class (the first two characters); every other SQLSTATE is unexpected."""
 
 
+_IN_WORDS: Final[Mapping[str, str]] = {
+    "ConnectionRefusedError": "nothing listens there",
+    "FileNotFoundError": "there is no such socket or file",
+    "InsufficientPrivilegeError": "the user lacks a privilege",
+    "InvalidAuthorizationSpecificationError": "the user is not accepted",
+    "InvalidCatalogNameError": "there is no such database",
+    "InvalidPasswordError": "the user or password is wrong",
+    "TimeoutError": "no response in time",
+    "UndefinedColumnError": "run `migrate` first",
+    "UndefinedTableError": "run `migrate` first",
+    "gaierror": "the host name cannot be resolved",
+}
+"""What the types of exceptions mean for an operator. Messages of PostgreSQL are not shown: they quote rows."""
+
+
+def describe_kind(kind: str) -> str:
+    """Return the name of an exception's type, with what it means if that is known."""
+    return f"{kind} ({_IN_WORDS[kind]})" if kind in _IN_WORDS else kind
+
+
 def failure_of(error: Exception, *, connected: bool) -> Failure:
     """Return the failure of an operation.
 

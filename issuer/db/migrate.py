@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from issuer.db.connect import connect
-from issuer.db.failures import ERRORS
+from issuer.db.failures import ERRORS, describe_kind
 from issuer.db.schema import revisions
 from issuer.db.url import DatabaseUrl, parse_database_url
 from issuer.errors import CommandError
@@ -49,7 +49,8 @@ async def migrate(url: str) -> tuple[str, ...]:
             await connection.run_sync(_upgrade)
             await connection.commit()
     except ERRORS as error:
-        raise CommandError(f"PostgreSQL cannot be used: {server.name}: {type(error).__name__}") from error
+        kind = describe_kind(type(error).__name__)
+        raise CommandError(f"PostgreSQL cannot be used: {server.name}: {kind}") from error
     except DBAPIError as error:
         raise CommandError(f"{server.name}: a revision failed: {error.orig}") from error
     finally:

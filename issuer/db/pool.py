@@ -15,7 +15,7 @@ import structlog
 
 from issuer.db.connect import connect
 from issuer.db.connection_queue import ConnectionQueue, QueueFullError
-from issuer.db.failures import ERRORS, Failure, failure_of
+from issuer.db.failures import ERRORS, Failure, describe_kind, failure_of
 from issuer.db.outage_detector import UNREACHABLE, OutageDetector
 from issuer.db.url import parse_database_url
 from issuer.errors import DatabaseUnavailableError, IssuerError, UnexpectedDatabaseError
@@ -198,8 +198,7 @@ class Database:
         self._metrics.database_failures.labels(failure).inc()
         # Only the kind: messages of PostgreSQL quote values of rows.
         _log.warning("database_operation_failed", failure=failure, kind=kind)
-        advice = "; run `migrate` first" if failure is Failure.NOT_MIGRATED else ""
-        return DatabaseUnavailableError(f"{self._url.name}: {kind}{advice}")
+        return DatabaseUnavailableError(f"{self._url.name}: {describe_kind(kind)}")
 
     def _unexpected(self, error: Exception) -> UnexpectedDatabaseError:
         kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)

@@ -194,7 +194,7 @@ def _decrypt(path: Path, sealed: dict[str, str], passphrase: bytes | None) -> by
     try:
         return AESGCM(_derive_key(passphrase, salt)).decrypt(nonce, ciphertext, None)
     except InvalidTag:
-        raise KeyStoreError(f"{path}: wrong passphrase; check ISSUER_KEYS_PASSPHRASE_FILE") from None
+        raise KeyStoreError(f"{path}: wrong passphrase; check the file that holds it") from None
 
 
 def _derive_key(passphrase: bytes, salt: bytes) -> bytes:

@@ -174,7 +174,7 @@ def _parse_private(path: Path, pem: bytes, passphrase: bytes | None) -> PrivateK
         return load_pem_private_key(pem, passphrase if encrypted else None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         if encrypted:
-            raise KeyStoreError(f"{path}: wrong passphrase; check ISSUER_KEYS_PASSPHRASE_FILE") from None
+            raise KeyStoreError(f"{path}: wrong passphrase; check the file that holds it") from None
         raise KeyStoreError(f"{path}: invalid PKCS#8 key; restore it from a backup") from None
 
 

@@ -105,6 +105,8 @@ def rewrap_key(folder: Path, key: KeyRecord, old: bytes | None, new: bytes | Non
         if encrypted == (new is not None):
             return False
     except KeyStoreError:
+        if encrypted and old is None:
+            raise KeyStoreError(f"{path}: pass the passphrase that opens it now by --old-passphrase-file") from None
         private = open_private(folder, key, old)
     atomic_write(path, format_private(private, new), 0o600)
     return True

@@ -86,7 +86,9 @@ class ClaimTypes:
                 raise ClaimError(f"must be pairs such as `tenant:string`; types are {', '.join(ClaimType)}")
             # Some readers of JSON take `Roles` for `roles`, such as Go's encoding/json.
             if name.lower() in RESERVED:
-                raise ClaimError(f"{name} is a registered claim or one of our own")
+                raise ClaimError(
+                    f"{name} is reserved: a registered claim, or one that every token has; choose another name"
+                )
             if name in types:
                 raise ClaimError(f"{name} is listed twice")
             types[name] = ClaimType(kind)

@@ -93,8 +93,8 @@ def test_a_port_in_use_is_one_line_and_exit_status_1(folder: VerifierFolder, set
         done = verifier_command(**_settings(folder, **{setting: port}))
     assert done.returncode == 1
     assert done.stderr == (
-        f"127.0.0.1:{port} can't be listened on (Address already in use): "
-        f"free it, or set VERIFIER_{setting} to another\n"
+        f"cannot listen on 127.0.0.1 port {port}: Address already in use; "
+        f"free the port, or set VERIFIER_{setting} to another\n"
     )
 
 
@@ -103,7 +103,7 @@ def test_a_unix_socket_in_use_is_one_line_and_left_alone(folder: VerifierFolder)
     with folder.running(UDS=uds) as verifier:
         done = verifier_command(**_settings(folder, UDS=uds))
         assert done.returncode == 1
-        assert done.stderr.startswith(f"{uds} can't be listened on (Address already in use)")
+        assert done.stderr.startswith(f"cannot listen on {uds}: Address already in use; ")
         assert done.stderr.count("\n") == 1
         assert verifier.ask(token=verifier.token()).status == 200
 
@@ -121,7 +121,7 @@ def test_an_unavailable_listen_address_is_one_line(folder: VerifierFolder, chang
         changes = {**changes, "UDS": folder.path / "verifier.sock"}
     done = verifier_command(**_settings(folder, **changes))
     assert done.returncode == 1
-    assert "can't be listened on" in done.stderr
+    assert "cannot listen on" in done.stderr
     assert why in done.stderr
     assert done.stderr.count("\n") == 1
 

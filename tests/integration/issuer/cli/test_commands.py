@@ -153,7 +153,7 @@ def test_an_invalid_argument_is_reported_with_what_is_accepted(arguments: list[s
 def test_a_command_says_that_the_schema_is_not_migrated(postgres: Postgres) -> None:
     run = issuer_command("users", "list", DATABASE_URL=postgres.new_database())
     assert run.returncode == 1
-    assert run.stderr.endswith(": UndefinedTableError; run `migrate` first\n")
+    assert run.stderr.endswith(": UndefinedTableError (run `migrate` first)\n")
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:

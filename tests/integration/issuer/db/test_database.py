@@ -121,7 +121,8 @@ def test_an_unreachable_database_is_one_line_without_its_password() -> None:
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == (
             "PostgreSQL cannot be used: "
-            f"127.0.0.1:{port}, 127.0.0.1:{other}, database accounts: ConnectionRefusedError\n"
+            f"127.0.0.1:{port}, 127.0.0.1:{other}, database accounts: "
+            "ConnectionRefusedError (nothing listens there)\n"
         )
 
 

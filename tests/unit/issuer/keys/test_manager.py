@@ -379,6 +379,14 @@ def test_a_passphrase_can_be_changed_and_removed_without_new_keys(tmp_path: Path
     assert (after.keys, after.mac_secrets) == (before.keys, before.mac_secrets)
 
 
+def test_a_rewrap_of_encrypted_files_needs_the_old_passphrase(tmp_path: Path) -> None:
+    generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
+    with pytest.raises(KeyStoreError, match="pass the passphrase that opens it now by --old-passphrase-file"):
+        key_manager(tmp_path, NOW, OTHER).rewrap(None)
+    with pytest.raises(KeyStoreError, match="wrong passphrase; check the file"):
+        key_manager(tmp_path, NOW, OTHER).rewrap(OTHER)
+
+
 def test_an_interrupted_rewrap_is_completed_by_the_next(keys: Path) -> None:
     generate_key(keys, NOW)
     for number in range(3):

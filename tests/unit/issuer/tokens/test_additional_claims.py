@@ -46,9 +46,9 @@ def test_names_and_types_are_listed() -> None:
         ("a" * 101 + ":string", "must be pairs such as"),
         ("tenant:string,tenant:number", "tenant is listed twice"),
         (",".join(f"c{number}:string" for number in range(MAX_CLAIMS + 1)), f"at most {MAX_CLAIMS} claims"),
-        ("cnf:string", "cnf is a registered claim or one of our own"),
-        ("email:string", "email is a registered claim or one of our own"),
-        ("Roles:strings", "Roles is a registered claim or one of our own"),
+        ("cnf:string", "cnf is reserved: a registered claim, or one that every token has; choose another name"),
+        ("email:string", "email is reserved: a registered claim, or one that every token has; choose another name"),
+        ("Roles:strings", "Roles is reserved: a registered claim, or one that every token has; choose another name"),
     ],
 )
 def test_a_faulty_list_is_rejected(text: str, fault: str) -> None:
