@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import h11
 
+from verifier.refresh.name_lookup import look_up
 from verifier.refresh.source import FetchResult, RefreshError
 
 FETCH_SECONDS: Final = 5.0
@@ -41,7 +42,6 @@ class HttpSource:
         except TimeoutError as error:
             raise RefreshError("timeout", f"no complete response within {FETCH_SECONDS:g} s") from error
         except (OSError, UnicodeError, h11.ProtocolError) as error:
-            # UnicodeError: the host cannot be a name, for example because of an empty label (RFC 1035 §2.3.4).
             raise RefreshError("unreachable", type(error).__name__) from error
         headers = dict(response.headers)
         max_age = _max_age(headers.get(b"cache-control", b""))
@@ -53,11 +53,7 @@ class HttpSource:
 
     async def _get(self, version: bytes | None) -> tuple[h11.Response, bytes]:
         url = urlsplit(self.url)
-        secure = url.scheme == "https"
-        assert url.hostname
-        reader, writer = await asyncio.open_connection(
-            url.hostname, url.port or (443 if secure else 80), ssl=self.ssl_context() if secure else None
-        )
+        reader, writer = await self._connect(url)
         try:
             connection = h11.Connection(h11.CLIENT)
             writer.write(connection.send(self._request(url, version)) or b"")
@@ -65,6 +61,21 @@ class HttpSource:
             return await self._receive(connection, reader)
         finally:
             writer.transport.abort()
+
+    async def _connect(self, url: SplitResult) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the first IP address of the host that accepts."""
+        secure = url.scheme == "https"
+        port, tls, name = url.port or (443 if secure else 80), self.ssl_context() if secure else None, url.hostname
+        assert name
+        failure = OSError("no IP address")
+        for address in await look_up(name):
+            try:
+                return await asyncio.open_connection(address, port, ssl=tls, server_hostname=name if tls else None)
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                failure = error
+        raise failure
 
     def _request(self, url: SplitResult, version: bytes | None) -> h11.Request:
         headers = [
