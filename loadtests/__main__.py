@@ -233,16 +233,18 @@ def _raise_descriptor_limit(users: int) -> None:
 def _seconds(text: str) -> float:
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
     with suppress(ValueError):
-        if 0 < (seconds := float(text.rstrip("smh")) * (unit or 1)) <= 4 * 3600:
+        if 0 < (seconds := float(text[:-1] if unit else text) * (unit or 1)) <= 4 * 3600:
             return seconds
     raise argparse.ArgumentTypeError("must be a time such as 90, 90s or 3m, more than 0 and at most 4h")
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"} or parts.username:
-        raise argparse.ArgumentTypeError("must be http://HOST[:PORT] or https://HOST[:PORT]")
-    return text.rstrip("/")
+    with suppress(ValueError):  # of an invalid port or IPv6 address
+        parts = urlsplit(text)
+        is_base = parts.port != 0 and parts.path in {"", "/"} and not parts.username
+        if parts.scheme in {"http", "https"} and parts.hostname and is_base:
+            return text.rstrip("/")
+    raise argparse.ArgumentTypeError("must be http://HOST[:PORT] or https://HOST[:PORT]")
 
 
 def _path(text: str) -> str:

@@ -213,10 +213,12 @@ def test_a_soak_run_checks_growth(out: Path) -> None:
     ("arguments", "message"),
     [
         (("--users", "0"), "must be a number from 1 to 20000"),
+        (("--duration", "3ms"), "must be a time such as"),
         (("--duration", "-1"), "must be a time such as 90, 90s or 3m, more than 0"),
         (("--scenario", "party"), "invalid choice"),
         (("--duration", "10", "--ramp", "10"), "the ramp must be shorter than the duration"),
         (("--issuer", "http://127.0.0.1:1"), "ISSUER names the issuer of a HOST"),
+        (("--host", "http://127.0.0.1:99999"), "must be http://HOST"),
         (("--host", "ftp://127.0.0.1"), "must be http://HOST"),
         (("--host", "http://127.0.0.1:1"), "cannot be reached"),
         (("--scenario", "key-rotation", "--duration", "20"), "takes at least 150 s"),
