@@ -13,6 +13,9 @@ from typing import Final
 
 MAX_TRUSTED_PROXY_HOPS: Final = 10
 
+_MAX_CHARACTERS: Final = 100
+"""More than any IP has with its zone and port. Longer entries are not parsed, since results are cached."""
+
 _IPV6_PREFIX: Final = 64
 """The smallest network that providers assign: one client can use every IP in it."""
 
@@ -27,7 +30,7 @@ def client_ip(peer: str | None, forwarded: Sequence[str], trusted_proxy_hops: in
     """
     entries = ",".join(forwarded).split(",") if forwarded and trusted_proxy_hops else []
     reported = entries[-trusted_proxy_hops].strip() if 0 < trusted_proxy_hops <= len(entries) else ""
-    return _parse(reported) or _parse(peer or "")
+    return (_parse(reported) if len(reported) <= _MAX_CHARACTERS else None) or _parse(peer or "")
 
 
 @lru_cache(maxsize=4096)

@@ -1,5 +1,7 @@
 """The client IP is never an unverified string."""
 
+import tracemalloc
+
 import pytest
 
 from issuer.throttling.client_ip import client_ip, network_of
@@ -55,6 +57,17 @@ def test_only_the_outermost_trusted_proxy_is_trusted(forwarded: list[str], hops:
 )
 def test_without_a_valid_entry_the_socket_address_is_used(forwarded: list[str], hops: int) -> None:
     assert client_ip(PROXY, forwarded, hops) == PROXY
+
+
+def test_long_entries_are_not_kept_in_memory() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            assert client_ip(PROXY, [f"{number}" + "1" * 10_000], 1) == PROXY
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 100_000
 
 
 def test_the_socket_address_is_parsed_as_strictly() -> None:
