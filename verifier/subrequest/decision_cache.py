@@ -1,6 +1,7 @@
 """Cached decisions, evicted least recently used first, bounded by entries and by bytes. No token is stored."""
 
 from collections.abc import Callable
+from sys import getsizeof
 from typing import Final, NamedTuple
 
 from cachetools import LRUCache
@@ -36,7 +37,7 @@ class DecisionCache:
 
     Args:
         max_entries: 0 turns the cache off.
-        max_bytes: by the estimate `ENTRY_OVERHEAD_BYTES` + response.
+        max_bytes: by the estimate `ENTRY_OVERHEAD_BYTES` + response + URI of the status list.
         on_evict: called for each decision that is evicted to make room.
     """
 
@@ -86,4 +87,6 @@ class _Entries(LRUCache[bytes, CachedDecision]):
 
 
 def _entry_bytes(decision: CachedDecision) -> int:
-    return ENTRY_OVERHEAD_BYTES + len(decision.response)
+    # The URI is counted although tokens with the same one share it: every token of a hostile issuer may have another.
+    uri_bytes = 0 if decision.status is None else getsizeof(decision.status.uri)
+    return ENTRY_OVERHEAD_BYTES + len(decision.response) + uri_bytes

@@ -2,6 +2,7 @@
 
 from prometheus_client import Counter
 
+from shared.claims import StatusReference
 from verifier.subrequest.decision_cache import ENTRY_OVERHEAD_BYTES, CachedDecision, DecisionCache
 
 _HITS = Counter("test_hits", "Not registered.", registry=None)
@@ -52,6 +53,16 @@ def test_bytes_are_a_bound_too() -> None:
     for key in (b"a", b"b", b"c"):
         cache.store(key, decision(b"x" * 100))
     assert [cache.get(key) is not None for key in (b"a", b"b", b"c")] == [False, True, True]
+
+
+def test_the_uri_of_a_status_list_is_counted() -> None:
+    cache = DecisionCache(100, 10_000)
+    for number in range(100):
+        status = StatusReference(
+            "https://issuer.example", f"https://issuer.example/{number}".ljust(4000, "x"), number
+        )
+        cache.store(b"%d" % number, CachedDecision(b"", 0, 1, status, _HITS))
+    assert len(cache) == 2
 
 
 def test_a_decision_larger_than_the_cache_is_not_stored_and_evicts_nothing() -> None:
