@@ -6,6 +6,7 @@ However the server behaves (it hangs, is slow, never ends, redirects, sends garb
 
 import asyncio
 import re
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Final
@@ -42,7 +43,7 @@ class HttpSource:
         except TimeoutError as error:
             raise RefreshError("timeout", f"no complete response within {FETCH_SECONDS:g} s") from error
         except (OSError, UnicodeError, h11.ProtocolError) as error:
-            raise RefreshError("unreachable", type(error).__name__) from error
+            raise RefreshError("unreachable", _describe(error)) from error
         headers = dict(response.headers)
         max_age = _max_age(headers.get(b"cache-control", b""))
         if response.status_code == 304 and version:  # noqa: PLR2004 - RFC 9110 §15.4.5
@@ -113,6 +114,17 @@ class HttpSource:
                 return response, bytes(body)
             elif not isinstance(event, h11.InformationalResponse):
                 raise h11.RemoteProtocolError("connection closed before the end of the response")
+
+
+def _describe(error: Exception) -> str:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"the certificate is not trusted ({error.verify_message})"
+        case socket.gaierror() | UnicodeError():
+            # UnicodeError: it cannot be a name, for example because of an empty label (RFC 1035 §2.3.4).
+            return "the host name cannot be resolved"
+        case _:
+            return type(error).__name__
 
 
 def _max_age(cache_control: bytes) -> float | None:
