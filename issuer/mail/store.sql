@@ -42,9 +42,12 @@ DELETE FROM one_time_tokens WHERE token_hash = $1;
 DELETE FROM outbox WHERE id = $1;
 
 -- name: abandon-mail
--- $1 mail, $2 kind of the event, $3 its detail.
-WITH removed AS (
-  DELETE FROM outbox WHERE id = $1
+-- $1 mail, $2 kind of the event, $3 its detail. Locks the account first, as a deletion of the account does: that locks a
+-- chain of events, then this mail, so the opposite order would deadlock.
+WITH account AS (
+  SELECT users.id FROM outbox JOIN users ON users.id = outbox.user_id WHERE outbox.id = $1 FOR KEY SHARE OF users
+), removed AS (
+  DELETE FROM outbox USING account WHERE outbox.id = $1
   RETURNING user_id
 )
 INSERT INTO audit_events (kind, user_id, actor, detail)

@@ -7,10 +7,13 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from issuer.audit.events import AuditEventKind
 from issuer.errors import InvalidOneTimeTokenError
+from issuer.mail.store import OutboxStore
 from issuer.mail.templates import Template
 from issuer.mail.transport import DeliveryError, MailTransport, parse_mail_url, transport_for
 from tests.support.issuer_process import issuer_command
+from tests.support.postgres import LOCK_AUDIT_TRAIL, wait_until_blocked
 from tests.support.processes import free_port
 from tests.support.recovery_bench import PASSWORD, SELF, RecoveryBench, bench, recovery_bench, token_in
 from tests.support.smtp import smtp_server
@@ -79,6 +82,21 @@ async def test_retries_double_their_waiting_time_up_to_an_hour(bench: RecoveryBe
         bench.clock.advance(seconds=waits[-1])
     assert waits[:4] == [2.5, 5, 10, 20]
     assert waits[-1] == 1800
+
+
+async def test_a_deletion_and_an_abandoned_mail_never_deadlock(bench: RecoveryBench) -> None:
+    """A deletion locks the account, then the audit trail, then its mail."""
+    await ask_for_reset(bench)
+    (mail,) = await bench.execute("SELECT id FROM outbox")
+    async with bench.database.transaction() as connection:
+        await connection.execute("SELECT FROM users FOR UPDATE")
+        abandonment = asyncio.create_task(
+            OutboxStore(bench.database).abandon(mail["id"], AuditEventKind.MAIL_REJECTED, {})
+        )
+        await wait_until_blocked(bench.database, abandonment)
+        await connection.execute(LOCK_AUDIT_TRAIL)
+        await connection.execute("DELETE FROM users")
+    await abandonment
 
 
 async def test_a_mail_is_abandoned_after_a_day(bench: RecoveryBench, database_url: str) -> None:
