@@ -155,7 +155,10 @@ async def send(connection: Connection, request: bytes, expected: frozenset[int] 
     """
     response = await connection.send(request)
     if response.status not in expected:
-        raise InvalidRunError(f"unexpected response: {response.status}")
+        operation = request.partition(b" HTTP/")[0].decode("ascii")
+        busy = ": repeat the run when other programs do not use the machine"
+        hint = busy if response.status == HTTPStatus.SERVICE_UNAVAILABLE else ""
+        raise InvalidRunError(f"{operation} got {response.status}{hint}")
     return response
 
 

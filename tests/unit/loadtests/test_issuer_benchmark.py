@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from loadtests.bench_issuer import operations
 from loadtests.bench_issuer.client import Connection, Response, Sample, closed_loops, open_loop
 from loadtests.bench_issuer.comparison import Pair
 from loadtests.bench_issuer.measurements import Round
 from loadtests.bench_issuer.report import targets, to_text
+from loadtests.processes import InvalidRunError
 
 MACHINE: dict[str, str | int] = {"cpu": "a processor", "cores": 2, "kernel": "6", "system": "a system"}
 GOOD: dict[str, Any] = {
@@ -122,8 +124,22 @@ def test_closed_loops_wait_for_each_response() -> None:
         return await connection.send(b"GET / HTTP/1.1\r\n\r\n")
 
     async def play(port: int) -> None:
-        sample = await closed_loops(port, [send] * 2, seconds=0.3, warm_up=0.0)
-        assert 1 <= sample.statuses[200] <= 12
+        sample = await closed_loops(port, [send] * 2, seconds=1.0, warm_up=0.0)
+        assert 1 <= sample.statuses[200] <= 40
         assert sample.statuses.keys() == {200}
 
     serve(slow, play)
+
+
+def test_an_unexpected_response_names_its_operation() -> None:
+    async def overloaded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+
+    async def play(port: int) -> None:
+        connection = await Connection.open(port, 0)
+        with pytest.raises(InvalidRunError, match=r"^POST /login got 503: repeat the run when other"):
+            await operations.send(connection, b"POST /login HTTP/1.1\r\n\r\n")
+        connection.close()
+
+    serve(overloaded, play)
