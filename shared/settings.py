@@ -62,6 +62,10 @@ class Settings(BaseModel):
                     values[secret] = Path(value).read_text(encoding="utf-8").strip()
                 except (OSError, ValueError) as error:
                     faults.append(f"{name}: cannot be read ({type(error).__name__})")
+                    continue
+                if not values[secret]:
+                    # Never as unset: keys would be stored without encryption while their secret is not mounted yet.
+                    faults.append(f"{name}: the file is empty; write the secret into it, or unset the variable")
         try:
             settings = cls(**values)
         except ValidationError as error:

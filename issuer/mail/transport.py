@@ -31,6 +31,8 @@ _PERMANENT: Final = 500
 _AUTHENTICATION_CODES: Final = {530, 534, 535, 538}
 """RFC 4954 §6: the server requires other credentials. The settings are wrong, not the mail."""
 
+_ESCAPES: Final = "write @ : / ? # [ ] % in a user name or password as %40 %3A %2F %3F %23 %5B %5D %25"
+
 _DEFAULT_PORTS: Final = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
 
 
@@ -92,9 +94,13 @@ def parse_mail_url(url: str) -> SmtpServer | Path:
     Raises:
         ValueError: it is invalid; the message never quotes it, since it may hold a password.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # Without its message, which quotes what is before the host.
+        raise ValueError(f"must be a URL; {_ESCAPES}") from None
     if parts.query or parts.fragment:
-        raise ValueError("must have neither query nor fragment")
+        raise ValueError(f"must have neither query nor fragment; {_ESCAPES}")
     if parts.scheme == "file":
         if parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
             raise ValueError("must name a folder from the root, such as file:///var/mail")
@@ -174,7 +180,7 @@ def _rejection(error: smtplib.SMTPException, code: int) -> DeliveryError:
 def _smtp_server(parts: SplitResult) -> SmtpServer:
     tls = {"smtp": "starttls", "smtps": "implicit", "smtp+plain": "none"}.get(parts.scheme)
     if tls is None or not parts.hostname or parts.path not in {"", "/"}:
-        raise ValueError("must be an smtp://, smtps://, smtp+plain:// or file:/// URL")
+        raise ValueError(f"must be an smtp://, smtps://, smtp+plain:// or file:/// URL; {_ESCAPES}")
     port = None
     with suppress(ValueError):
         port = parts.port if parts.port is not None else _DEFAULT_PORTS[parts.scheme]

@@ -71,6 +71,13 @@ def test_an_unreadable_secret_file_is_an_error(tmp_path: Path) -> None:
     assert faults(URL_FILE=str(tmp_path / "binary")) == ["EXAMPLE_URL_FILE: cannot be read (UnicodeDecodeError)"]
 
 
+def test_an_empty_secret_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "not-mounted").write_text("\n")
+    assert faults(URL_FILE=str(tmp_path / "not-mounted")) == [
+        "EXAMPLE_URL_FILE: the file is empty; write the secret into it, or unset the variable"
+    ]
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         read().number = 2
