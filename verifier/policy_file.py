@@ -200,11 +200,12 @@ def _with_default(parsed: _Document) -> dict[str, _Policy]:
 def _read(document: str) -> _Document:
     try:
         return _Document.model_validate(tomllib.loads(document))
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"the policy file is not TOML: {error}") from None
     except ValidationError as error:
         tables = (_Document, _Issuer, _Policy, _Header, ProfileTable, RuleTable)
         raise PolicyError("\n".join(describe_error(error, tables) for error in error.errors())) from None
+    except ValueError as error:
+        # Not only TOMLDecodeError: Python converts no integer of more than 4,300 digits.
+        raise PolicyError(f"the policy file is not TOML: {error}") from None
 
 
 def _semantic_errors(parsed: _Document, known: frozenset[str], in_settings: frozenset[str]) -> list[str]:

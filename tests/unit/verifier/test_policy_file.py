@@ -94,7 +94,11 @@ def test_lifetimes_are_limited_to_an_hour_for_our_issuer_and_a_day_for_others() 
     ("document", "line"),
     [
         ("policies = ", "not TOML: "),
-        pytest.param(f"[policies.a]\nleeway_seconds = {'9' * 5000}", "not TOML: Exceeds the limit", id="5000 digits"),
+        pytest.param(
+            f"[policies.a]\nleeway_seconds = {'9' * 5000}",
+            "the policy file is not TOML: Exceeds the limit",
+            id="5000 digits",
+        ),
         ("[policies.a]\nscope_all = ['x']", "policies.a.scope_all: no such member; did you mean scopes_all?"),
         ("[policy.a]", "policy: no such member; did you mean policies?"),
         ("[policies.A]", "policies.A"),
