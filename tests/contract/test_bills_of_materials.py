@@ -3,13 +3,12 @@
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, finished
 from tests.support.programs import program
 
 SIDES: Final = ("issuer", "verifier", "doctor")
@@ -20,9 +19,7 @@ _ENVIRONMENT: Final = ".venv/dev.lock"
 def _make(*arguments: str, **environ: str) -> str:
     command = [program("make"), "--silent", "--old-file", _ENVIRONMENT, *arguments]
     own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(
-        command, cwd=ROOT, env=own | environ, capture_output=True, text=True, timeout=110, check=False
-    )
+    done = finished(command, environ=own | environ)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from issuer.keys.store import load_key_set
 from tests.support.documents import files, git, text
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, finished
 from tests.support.releases import Release
 from tests.support.signing_keys import generate_key
 from tests.support.token_forge import Forge
@@ -127,7 +126,7 @@ def _lint_imports(tree: Path) -> tuple[int, list[str]]:
     """Return the exit status and the names of the broken contracts."""
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     wide = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(command, cwd=tree, env=wide, capture_output=True, text=True, check=False)
+    done = finished(command, folder=tree, environ=wide)
     return done.returncode, re.findall(r"^(.*) BROKEN", done.stdout, re.MULTILINE)
 
 
@@ -148,7 +147,7 @@ def test_an_import_contract_fails_when_it_is_broken(tree: Path, contract: str, v
 def test_a_banned_api_fails_the_linter(tree: Path, statement: str) -> None:
     (tree / "verifier/banned.py").write_text(f"{statement}\n", encoding="utf-8")
     ruff = [str(Path(sys.executable).with_name("ruff")), "check", "--no-cache", "--select", "TID251", "--quiet"]
-    done = subprocess.run([*ruff, "verifier"], cwd=tree, capture_output=True, text=True, check=False)
+    done = finished([*ruff, "verifier"], folder=tree)
     assert done.returncode == 1
     assert "TID251" in done.stdout
     assert "verifier/banned.py" in done.stdout

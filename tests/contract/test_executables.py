@@ -14,9 +14,10 @@ from typing import Any, Final
 import pytest
 
 from shared.version import VERSION
+from tests.support.documents import git
 from tests.support.plain_http import HTTP, get_status
 from tests.support.postgres import running_postgres
-from tests.support.processes import ROOT, free_port, wait_until_ready
+from tests.support.processes import ROOT, finished, free_port, wait_until_ready
 
 PROGRAMS: Final = ("issuer", "verifier", "doctor")
 BUILD: Final = [sys.executable, str(ROOT / "deploy/build_executables.py"), "--output"]
@@ -55,16 +56,8 @@ class Folder:
     def run(
         self, program: str, *arguments: str, stdin: str = "", **settings: Any
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(self.executables / f"gatepass-{program}"), *arguments],
-            cwd=self.path,
-            env=self.environment(settings),
-            capture_output=True,
-            input=stdin,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+        command = [str(self.executables / f"gatepass-{program}"), *arguments]
+        return finished(command, folder=self.path, environ=self.environment(settings), stdin=stdin)
 
     @contextmanager
     def serving(self, program: str, **settings: Any) -> Iterator[str]:
@@ -124,10 +117,8 @@ def test_an_executable_has_all_of_its_own_files_and_none_of_the_others(program: 
     tops = {name.split("/")[0] for name in contents}
     assert tops >= OWN - {"_bootstrap"} | {program}
     assert not tops & FOREIGN[program]
-    tracked = subprocess.run(
-        ["git", "ls-files", "shared", program], cwd=ROOT, stdout=-1, text=True, check=True
-    ).stdout
-    assert {name for name in tracked.split() if Path(name).suffix in DATA} <= contents
+    tracked = git("ls-files", "shared", program).stdout.split()
+    assert {name for name in tracked if Path(name).suffix in DATA} <= contents
     assert not [name for name in contents if name.endswith((".lock", "Dockerfile", ".pem", ".pyc", "/RECORD"))]
 
 
@@ -143,7 +134,7 @@ def test_an_executable_names_the_python_that_it_needs(folder: Folder) -> None:
     folder.run("verifier", "--version")
     (start,) = folder.executables.glob("home/.cache/gatepass/gatepass-verifier_*/site-packages/bin/gatepass_start.py")
     other = "import runpy, sys, sysconfig; sysconfig.get_config_var = lambda _: 'other'; runpy.run_path(sys.argv[1])"
-    done = subprocess.run([sys.executable, "-c", other, str(start)], capture_output=True, text=True, check=False)
+    done = finished([sys.executable, "-c", other, str(start)])
     assert done.returncode == 1
     assert f"was built for {sysconfig.get_config_var('SOABI')}, and this Python is other" in done.stderr
 

@@ -4,7 +4,6 @@ Its services run in `tests/integration/images`.
 """
 
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -16,7 +15,7 @@ import yaml
 from issuer.http.server import _DRAIN_SECONDS
 from issuer.passwords.resources import ensure_memory
 from issuer.settings import IssuerSettings
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, finished
 from verifier.settings import VerifierSettings
 from verifier.subrequest.http_server import CLOSE_GRACE_SECONDS
 
@@ -121,7 +120,7 @@ def _yaml(path: Path) -> Any:
 @pytest.mark.parametrize("side", SIDES)
 def test_a_dockerfile_passes_the_linter(side: str) -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([hadolint, ROOT / side / "Dockerfile"], capture_output=True, text=True, check=False)
+    done = finished([hadolint, ROOT / side / "Dockerfile"])
     assert (done.returncode, done.stdout) == (0, "")
 
 

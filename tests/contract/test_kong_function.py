@@ -4,7 +4,6 @@ Kong itself does not run: the tests show what the function does with each respon
 """
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ import pytest
 
 from shared.identity_headers import IDENTITY_HEADERS
 from tests.support.clusters.documents import documents
+from tests.support.processes import finished
 from tests.support.programs import program
 
 # Each scenario is a response (nil: none came) and a path. What the function does is printed, a line for each.
@@ -75,7 +75,7 @@ def _did(function: str, folder: Path, *scenarios: dict[str, Any]) -> list[list[s
     (folder / "harness.lua").write_text(lua, encoding="utf-8")
     (folder / "haproxy.cfg").write_text(f"global\n    lua-load {folder}/harness.lua\n", encoding="utf-8")
     command = [program("haproxy"), "-c", "-f", str(folder / "haproxy.cfg")]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    ran = finished(command)
     did = [line.removeprefix("did ").split("|") for line in ran.stdout.splitlines() if line.startswith("did ")]
     assert len(did) == len(scenarios), ran.stdout + ran.stderr
     return did

@@ -21,7 +21,7 @@ from issuer.passwords.resources import ensure_memory
 from issuer.settings import IssuerSettings
 from tests.support.certificates import self_signed
 from tests.support.overlays import FOLDER, OVERLAYS, Container, Rendered, rendered
-from tests.support.processes import ROOT, free_port
+from tests.support.processes import finished, free_port
 from verifier import __main__ as verifier_commands
 from verifier.settings import VerifierSettings
 from verifier.subrequest.http_server import CLOSE_GRACE_SECONDS
@@ -65,7 +65,7 @@ def _settings(overlay: Rendered, container: Container) -> IssuerSettings | Verif
 
 def _run(side: str, arguments: list[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     command, path = [sys.executable, "-m", side, *arguments], {"PATH": os.environ["PATH"]}
-    return subprocess.run(command, cwd=ROOT, env={**path, **environ}, capture_output=True, text=True, check=False)
+    return finished(command, environ={**path, **environ})
 
 
 def test_every_container_has_valid_settings_and_arguments(overlay: Rendered) -> None:

@@ -1,7 +1,6 @@
 """CHANGELOG, CONTRIBUTING, RELEASING and the workflow agree with the project."""
 
 import re
-import subprocess
 import sys
 import tomllib
 from typing import Final
@@ -9,7 +8,7 @@ from typing import Final
 import pytest
 import yaml
 
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, finished
 
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -34,7 +33,7 @@ def test_a_page_names_targets_that_exist(page: str, needed: set[str]) -> None:
 def test_the_workflow_is_valid_runs_ci_and_pins_what_it_uses() -> None:
     workflow = ROOT / ".github/workflows/ci.yml"
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(workflow)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = finished(command)
     assert done.returncode == 0, done.stdout
     steps = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]["check"]["steps"]
     assert steps[-1]["run"].endswith(" .ci/run")

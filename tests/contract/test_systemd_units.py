@@ -1,7 +1,6 @@
 """The systemd units in deploy/systemd are valid, and set what they document."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,7 @@ import pytest
 
 from issuer.http.connections import MAX_CONNECTIONS
 from issuer.settings import IssuerSettings
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, finished
 from tests.support.programs import program
 from verifier.settings import VerifierSettings
 from verifier.subrequest.http_server import CLOSE_GRACE_SECONDS
@@ -29,14 +28,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
         *("gatepass-verifier.socket", "gatepass-verifier.service", "gatepass-verifier@9002.service"),
         *("gatepass-issuer.socket", "gatepass-issuer.service", "gatepass-issuer@9010.service"),
     ]
-    done = subprocess.run(
-        [analyze, "verify", "--man=no", *(f"./{unit}" for unit in units)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = finished([analyze, "verify", "--man=no", *(f"./{unit}" for unit in units)], folder=tmp_path)
     # Warnings, such as of an unknown option, do not change the exit status.
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 

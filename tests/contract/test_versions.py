@@ -1,13 +1,12 @@
 """Every command names the version of pyproject.toml, and so does each file that cannot read it from there."""
 
 import re
-import subprocess
 import sys
 import tomllib
 
 import pytest
 
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, finished
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
@@ -30,8 +29,8 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
     ids=" ".join,
 )
 def test_a_command_prints_the_version(command: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env={}, capture_output=True, check=False)
-    assert (done.returncode, done.stdout.decode(), done.stderr) == (0, f"gatepass {VERSION}\n", b"")
+    done = finished([sys.executable, "-m", *command], environ={})
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"gatepass {VERSION}\n", "")
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 import importlib.util
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 from tests.fuzz.entry_points import ENTRY_POINTS, run, write_corpus
+from tests.support.processes import finished
 from tests.support.programs import absent
 
 RUNS = 30_000
@@ -24,16 +24,12 @@ def test_every_vector_passes_the_entry_points(tmp_path: Path) -> None:
 def test_a_bounded_run_of_the_fuzzer_finds_nothing(tmp_path: Path) -> None:
     if importlib.util.find_spec("atheris") is None:
         absent("atheris is not installed")
-    fuzzer = subprocess.run(
+    fuzzer = finished(
         [
             *(sys.executable, "-m", "tests.fuzz.target", str(tmp_path / "corpus"), "-seed=1"),
             *(f"-runs={RUNS}", f"-max_total_time={SECONDS}", f"-artifact_prefix={tmp_path}/"),
         ],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS + 60,
-        check=False,
+        seconds=SECONDS + 60,
     )
     assert fuzzer.returncode == 0, fuzzer.stdout[-2000:] + fuzzer.stderr[-4000:]
     done = re.search(r"Done (\d+) runs", fuzzer.stderr)

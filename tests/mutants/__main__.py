@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from tests.mutants import POSTGRES
 from tests.mutants.scores import PAGE, REJECTED, RESULTS, with_scores
+from tests.support.documents import git
 from tests.support.postgres import running_postgres
 from tests.support.processes import ROOT
 
@@ -98,15 +99,13 @@ def main() -> int:
 
 def _copy_the_tree(folder: Path, package: str, settings: dict[str, Any]) -> None:
     """Update the copy. Unchanged files keep their time, by which mutmut finds changes."""
-    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
-        "\n"
-    )
-    for name in (name for name in names if name and (ROOT / name).is_file()):
+    names = git("ls-files").stdout.splitlines()
+    for name in (name for name in names if (ROOT / name).is_file()):
         copy = folder / name
         if name != "pyproject.toml" and not (copy.exists() and copy.read_bytes() == (ROOT / name).read_bytes()):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy)
-    sources = sorted({path.split("/")[0] for path in names if path} - {"tests", "pyproject.toml"})
+    sources = sorted({path.split("/")[0] for path in names} - {"tests", "pyproject.toml"})
     selected = [*settings["tests"], *(f"--deselect={test}" for test in settings.get("without", []))]
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     for unwanted in ('"--dist=loadfile", ', '"ignore-without-code", ', '"redundant-expr", '):

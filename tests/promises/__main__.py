@@ -16,7 +16,7 @@ from shared.command_line import add_version
 from tests.promises.bounds import HELD, MEASURED
 from tests.promises.measurements import SCENES
 from tests.promises.report import PAGE, RESULTS, Results, as_page, as_text, is_kept
-from tests.support.processes import ROOT
+from tests.support.processes import finished
 
 
 def main() -> int:
@@ -54,7 +54,7 @@ def _held() -> list[str]:
     for one in HELD:
         command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", f"tests/{one.test}"]
         with suppress(subprocess.TimeoutExpired):
-            if not subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120, check=False).returncode:
+            if not finished(command).returncode:
                 passed.append(one.test)
     return passed
 

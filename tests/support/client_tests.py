@@ -3,14 +3,13 @@
 import json
 import os
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from tests.support.faulty_issuer import LOST, faulty_issuer
 from tests.support.issuer_process import PASSWORD, IssuerProcess
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, finished
 
 CLIENTS: Final = ROOT / "docs/clients"
 
@@ -29,9 +28,7 @@ def example_of(page: str, fence: str, issuer: IssuerProcess) -> str:
 def run_tests(command: Sequence[str], given: Mapping[str, Any], folder: Path, **environ: str) -> None:
     """Run a command in `folder` that reads `given` from the variable `GATEPASS_TEST`, and must succeed."""
     variables = {**os.environ, **environ, "GATEPASS_TEST": json.dumps(given)}
-    done = subprocess.run(
-        command, cwd=folder, env=variables, capture_output=True, text=True, timeout=280, check=False
-    )
+    done = finished(command, folder=folder, environ=variables, seconds=280)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, finished
 from tests.support.programs import absent
 
 SPECS: Final = sorted(folder for folder in (ROOT / "specs").iterdir() if re.match(r"\d{3}-", folder.name))
@@ -20,7 +20,7 @@ def git(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run git in the tree; skip the test where the tree is no checkout."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         absent("this is no git checkout")
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return finished(["git", *arguments])
 
 
 @cache

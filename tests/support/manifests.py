@@ -5,7 +5,6 @@ cluster, so errors that only a controller or a CEL rule finds are not found here
 """
 
 import json
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,7 @@ import jsonschema
 import kubernetes_validate  # type: ignore[import-untyped] # it has no stubs
 import yaml
 
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, finished
 from tests.support.programs import absent, found
 
 KUBERNETES: Final = "1.34"
@@ -39,7 +38,7 @@ def validate(document: dict[str, Any], kubernetes: str = KUBERNETES) -> list[str
 
 def render(folder: Path) -> list[dict[str, Any]]:
     """Return the objects of a folder, rendered by kustomize. Without it, skips the test; in CI, fails."""
-    done = subprocess.run([*_kustomize(), str(folder)], capture_output=True, text=True, check=False)
+    done = finished([*_kustomize(), str(folder)])
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document is not None]
 
@@ -102,7 +101,5 @@ def _is_old(path: str, name: str) -> bool:
     """Return whether a program is a kubectl before 1.24, which lacks some fields."""
     if name != "kubectl":
         return False
-    results = subprocess.run(
-        [path, "version", "--client", "--output=json"], capture_output=True, text=True, check=False
-    )
+    results = finished([path, "version", "--client", "--output=json"])
     return "kustomizeVersion" not in results.stdout

@@ -12,7 +12,7 @@ from typing import Any, Final
 import yaml
 
 from tests.support.plain_http import HTTP, get_status
-from tests.support.processes import ROOT, free_port, running
+from tests.support.processes import ROOT, finished, free_port, running
 from tests.support.programs import program
 
 RULES: Final = ROOT / "deploy/prometheus/gatepass.rules.yml"
@@ -71,7 +71,7 @@ def filled(expression: str) -> str:
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run promtool to its end."""
     command = [program("promtool", "prometheus"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return finished(command)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Installs Express for the guide of an application in Node.js; without a package registry, skips the test."""
 
-import subprocess
 from pathlib import Path
 from typing import Final
 
+from tests.support.processes import finished
 from tests.support.programs import absent, program
 
 _VERSION: Final = "5.3.0"
@@ -14,5 +14,5 @@ def install_express(folder: Path) -> None:
     program("node", "nodejs")
     npm = program("npm")
     command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), f"express@{_VERSION}"]
-    if subprocess.run(command, check=False, capture_output=True, timeout=120).returncode:
+    if finished(command).returncode:
         absent("Express cannot be installed")

@@ -20,7 +20,7 @@ import yaml
 
 from tests.support.plain_http import HTTP
 from tests.support.postgres import execute
-from tests.support.processes import ROOT, database_folder, wait_until
+from tests.support.processes import ROOT, database_folder, finished, wait_until
 from tests.support.programs import absent, program
 
 BIN: Final = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
@@ -139,14 +139,7 @@ class Machine:
 
     def run_as_postgres(self, *command: str, typed: str = "") -> str:
         """Run a command on it and return its output."""
-        done = subprocess.run(
-            ["ip", "netns", "exec", self.namespace, *_AS_POSTGRES, *command],
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = finished(["ip", "netns", "exec", self.namespace, *_AS_POSTGRES, *command], stdin=typed)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

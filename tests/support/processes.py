@@ -85,6 +85,31 @@ def without_settings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("ISSUER_", "VERIFIER_"))}
 
 
+def finished(
+    command: Sequence[str | Path],
+    *,
+    folder: Path = ROOT,
+    environ: Mapping[str, str] | None = None,
+    stdin: str = "",
+    seconds: float = 120.0,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; return its exit status and output.
+
+    Args:
+        environ: its whole environment; None for that of the tests.
+    """
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environ,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
 @contextmanager
 def running(
     command: Sequence[str],

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from tests.support.processes import ROOT, without_settings
+from tests.support.processes import ROOT, finished, without_settings
 from tests.support.programs import absent
 
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gatepass/releases"
@@ -26,15 +26,8 @@ class Release:
 
     def command(self, module: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run `python -m module …` to its end. `settings` are variables with their prefix."""
-        return subprocess.run(
-            [self.python, "-m", module, *arguments],
-            env=without_settings() | settings,
-            cwd=self.tree,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        environ = without_settings() | settings
+        return finished([self.python, "-m", module, *arguments], folder=self.tree, environ=environ)
 
 
 CURRENT: Final = Release(ROOT, sys.executable)

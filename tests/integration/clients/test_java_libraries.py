@@ -1,11 +1,11 @@
 """Java's Nimbus, which Spring Security uses, verifying our access tokens."""
 
-import subprocess
 from pathlib import Path
 from typing import Final
 
 from tests.support.issuer_process import IssuerProcess
 from tests.support.machines import with_secret
+from tests.support.processes import finished
 from tests.support.programs import absent_if_unavailable, program
 from tests.support.real_providers.install import nimbus
 
@@ -21,7 +21,7 @@ def test_nimbus_accepts_an_access_token_and_rejects_others(issuer: IssuerProcess
     signed, _, signature = token.rpartition(".")
     tokens = [token, f"{signed}.{'A' * len(signature)}", machine.token(resource="files")]
     command = [java, "-cp", str(archive), str(Path(__file__).parent / "java/Verify.java"), issuer.url, AUDIENCE]
-    done = subprocess.run(command, input="\n".join(tokens), capture_output=True, text=True, timeout=100, check=False)
+    done = finished(command, stdin="\n".join(tokens))
     assert done.returncode == 0, done.stderr
     accepted, *others = done.stdout.splitlines()
     assert '"scope":"orders:read orders:write"' in accepted

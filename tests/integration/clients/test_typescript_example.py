@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.support.client_tests import CLIENTS, example_of, run_tests_through_faults
 from tests.support.issuer_process import IssuerProcess
+from tests.support.processes import finished
 from tests.support.programs import absent_if_unavailable, program
 from tests.support.real_providers.install import with_npm_packages
 
@@ -38,7 +38,7 @@ def compiled(tmp_path: Path, issuer: IssuerProcess) -> Path:
     (tmp_path / "tsconfig.json").write_text(json.dumps({"compilerOptions": COMPILER_OPTIONS}), encoding="utf-8")
     shutil.copy(CLIENTS / "gatepass-client.ts", tmp_path)
     command = [node, str(packages / "node_modules/typescript/bin/tsc")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    done = finished(command, folder=tmp_path)
     assert done.returncode == 0, done.stdout
     return tmp_path
 

@@ -1,7 +1,6 @@
 """deploy/gateways/: every configuration is tested and passes its gateway's own validator."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from stack import gateway_config
 from tests.support.gateway_programs import COMPLETE, OURS, PROGRAMS
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, finished
 from tests.support.sites import write_site
 
 FOLDER = ROOT / "deploy/gateways"
@@ -32,7 +31,7 @@ def test_the_gateways_own_validator_accepts_the_configuration(name: str, tmp_pat
     else:
         write_site(name, tmp_path, {})
     environ = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
-    checked = subprocess.run(check(tmp_path), cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    checked = finished(check(tmp_path), folder=tmp_path, environ=environ)
     assert checked.returncode == 0, checked.stderr
 
 
@@ -44,7 +43,7 @@ def test_another_gateway_can_run_the_same_tests(tmp_path: Path) -> None:
     suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/integration/gateways"]
     chosen = "external and (two_authorization or the_required_scope)"
     environ = {**os.environ, "GATEPASS_GATEWAY": str(script)}
-    done = subprocess.run([*suite, "-k", chosen], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    done = finished([*suite, "-k", chosen], environ=environ)
     assert "5 passed" in done.stdout, done.stdout
     assert done.returncode == 0
 
@@ -59,7 +58,7 @@ def test_another_gateway_can_run_the_same_tests(tmp_path: Path) -> None:
 )
 def test_a_usage_error_is_one_line(arguments: list[str], printed: str) -> None:
     command = [sys.executable, "-m", "stack.gateway_config", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = finished(command)
     assert (done.returncode, done.stdout) == (1, "")
     assert printed in done.stderr
     assert done.stderr.count("\n") == 1

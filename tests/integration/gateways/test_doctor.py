@@ -1,7 +1,6 @@
 """`python -m doctor` has no findings about our gateways, and finds the fault of each broken one."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -27,7 +26,7 @@ from tests.support.certificates import self_signed
 from tests.support.gateway_programs import PROGRAMS
 from tests.support.gateways import Verifier, running_gateway
 from tests.support.jwks_server import Exchange, response, running_jwks_server
-from tests.support.processes import ROOT, free_port
+from tests.support.processes import finished, free_port
 from tests.support.token_forge import Forge
 
 # What is broken, the exit status, and the issues that are found.
@@ -273,15 +272,10 @@ def test_the_token_is_read_from_standard_input_and_never_printed(
 ) -> None:
     with broken_nginx("the application echoes everything", tmp_path, addresses) as port:
         for arguments in ((), ("--json",)):
-            done = subprocess.run(
-                [sys.executable, "-m", "doctor", f"http://127.0.0.1:{port}/hello", *arguments],
-                cwd=ROOT,
-                input=token + b"\n",
-                capture_output=True,
-                check=False,
-            )
+            command = [sys.executable, "-m", "doctor", f"http://127.0.0.1:{port}/hello", *arguments]
+            done = finished(command, stdin=f"{token.decode()}\n")
             assert done.returncode == 0, done.stderr
-            for part in token.split(b"."):
+            for part in token.decode().split("."):
                 assert part not in done.stdout + done.stderr
 
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from shared.identity_headers import IDENTITY_HEADERS
 from stack import gateway_config
 from tests.support.gateway_programs import COMPLETE, OURS, PROGRAMS, Difference
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, finished
 
 FOLDER = ROOT / "deploy/gateways"
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -22,9 +21,7 @@ def test_the_commands_of_a_readme_work(document: str, tmp_path: Path) -> None:
     programs = [Path(PROGRAMS[name].command(tmp_path)[0]).parent for name in COMPLETE if name in document]
     path = ":".join(map(str, [*programs, os.environ["PATH"]]))
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, "XDG_DATA_HOME": str(tmp_path)}
-    done = subprocess.run(
-        ["sh", "-euc", commands], cwd=tmp_path, env=environ, check=False, capture_output=True, text=True
-    )
+    done = finished(["sh", "-euc", commands], folder=tmp_path, environ=environ)
     assert done.returncode == 0, done.stderr
     written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
     assert written

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.http_listener import Handler, serving
 from tests.support.plain_http import HTTP, get_status
-from tests.support.processes import ROOT, free_port, running, wait_until, without_settings
+from tests.support.processes import ROOT, finished, free_port, running, wait_until, without_settings
 from tests.support.stack import Stack, running_stack
 
 MET: Final = 0
@@ -27,14 +27,8 @@ class Finished:
 
     def __init__(self, out: Path, *arguments: str) -> None:
         self.out = out
-        self.done = subprocess.run(
-            [sys.executable, "-m", "loadtests", *arguments, "--out", str(out)],
-            cwd=ROOT,
-            env=without_settings(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, "-m", "loadtests", *arguments, "--out", str(out)]
+        self.done = finished(command, environ=without_settings())
 
     @property
     def status(self) -> int:
@@ -89,9 +83,7 @@ def locust(stack: Stack, *arguments: str, files: str = "locustfile.py", host: st
 
 def run_locust(command: list[str], folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     environ = without_settings() | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [*command, "--headless"], cwd=folder, env=environ, capture_output=True, text=True, timeout=90, check=False
-    )
+    return finished([*command, "--headless"], folder=folder, environ=environ)
 
 
 def test_locust_runs_the_file_by_itself(stack: Stack, tmp_path: Path) -> None:
@@ -197,7 +189,7 @@ def test_a_sweep_has_figures_of_each_step(out: Path, stack: Stack) -> None:
 
 def test_a_soak_run_checks_growth(out: Path) -> None:
     command = [sys.executable, "-m", "loadtests.soak", "--minutes", "0.2", "--users", "4", "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = finished(command)
     result = (out / "soak.md").read_text(encoding="utf-8")
     assert "| wrong responses | 0 | 0 | | 0 | met |" in re.sub(" +", " ", result), done.stdout + done.stderr
     # Whether seconds of growth meet bounds of hours is not tested: the status has to follow the table.

@@ -15,7 +15,7 @@ from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.otlp_receiver import Received, Receiver, running_receiver
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
-from tests.support.processes import ROOT, wait_until
+from tests.support.processes import finished, wait_until
 from tests.support.services import environment
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -162,16 +162,8 @@ def test_without_tracing_its_packages_are_not_needed(postgres: Postgres, tmp_pat
 def serve(variables: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run `python -m issuer serve` where OpenTelemetry is not installed."""
     hide_opentelemetry(folder)
-    environ = environment("issuer", {"DATABASE_URL": "postgresql://127.0.0.1:1/x"})
-    return subprocess.run(
-        [sys.executable, "-m", "issuer", "serve"],
-        env=environ | variables | {"PYTHONPATH": str(folder)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    environ = environment("issuer", {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}) | {"PYTHONPATH": str(folder)}
+    return finished([sys.executable, "-m", "issuer", "serve"], environ=environ | variables)
 
 
 def hide_opentelemetry(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, finished
 from tests.support.programs import program
 
 
@@ -32,9 +32,7 @@ def tree(tmp_path: Path) -> Path:
 
 def _make(tree: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    return subprocess.run(
-        ["make", *arguments], cwd=tree, env=own | environ, capture_output=True, text=True, check=False
-    )
+    return finished(["make", *arguments], folder=tree, environ=own | environ)
 
 
 def test_packages_are_installed_once_and_again_when_the_lock_changes(tree: Path) -> None:

@@ -2,14 +2,13 @@
 
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.plain_http import get_status
-from tests.support.processes import wait_until
+from tests.support.processes import finished, wait_until
 from tests.support.programs import program
 from tests.support.stack import Stack, running_stack
 from tests.support.token_forge import claims_of
@@ -42,7 +41,7 @@ def test_progress_and_one_ready_line_are_printed(stack: Stack) -> None:
 def test_the_printed_commands_work(stack: Stack) -> None:
     program("curl")
     session = stack.output.partition("# register")[2]
-    typed = subprocess.run(["sh", "-eu"], input="# register" + session, capture_output=True, text=True, check=False)
+    typed = finished(["sh", "-eu"], stdin="# register" + session)
     assert typed.returncode == 0, typed.stderr
     assert '"email":"ada@example.com"' in typed.stdout
     assert '"X-Auth-Scope": "profile"' in typed.stdout

@@ -1,7 +1,6 @@
 """Applications that verify tokens in their own process decide as the verifier does."""
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ import pytest
 
 from tests.integration.verifier.test_cookies import OUTCOMES, POLICIES, carriers
 from tests.integration.verifier.test_vector_suite import policies_toml, suite
-from tests.support.processes import ROOT, free_port, listens, running, wait_until
+from tests.support.processes import finished, free_port, listens, running, wait_until
 from tests.support.services import environment
 from tests.support.status_lists import running_status_issuer
 from tests.support.token_forge import AUDIENCE, ISSUER, Forge
@@ -203,14 +202,6 @@ def test_a_revoked_token_is_rejected(tmp_path: Path) -> None:
 
 def test_an_invalid_setting_stops_the_start(tmp_path: Path) -> None:
     values = {"ISSUER": ISSUER, "JWKS_FILE": tmp_path / "jwks.json", "LEEWAY_SECONDS": "61"}
-    done = subprocess.run(
-        command("--port", str(free_port())),
-        cwd=ROOT,
-        env=environment("verifier", values),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = finished(command("--port", str(free_port())), environ=environment("verifier", values))
     assert done.returncode != 0
     assert "VERIFIER_LEEWAY_SECONDS" in done.stderr

@@ -11,7 +11,7 @@ import pytest
 
 from shared.base64url import decode
 from tests.support.http_listener import Handler, serving
-from tests.support.processes import ROOT, wait_until
+from tests.support.processes import ROOT, finished, wait_until
 from tests.support.token_forge import ISSUER
 from tests.support.vector_keys import GOOD
 from tests.support.vectors import OTHER_ISSUER, load
@@ -20,14 +20,7 @@ from tests.support.verifier_process import VerifierFolder
 
 def suite(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the suite to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "tests.vectors", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return finished([sys.executable, "-m", "tests.vectors", *arguments], seconds=300)
 
 
 def policies_toml() -> str:

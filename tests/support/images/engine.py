@@ -20,7 +20,7 @@ from threading import Event, Thread
 from types import MappingProxyType
 from typing import Any, Final
 
-from tests.support.processes import ROOT, running
+from tests.support.processes import ROOT, finished, running
 from tests.support.programs import absent, absent_if_unavailable, program
 from tests.support.real_providers.install import debian
 
@@ -71,7 +71,7 @@ class Engine:
     ) -> subprocess.CompletedProcess[str]:
         """Run a program that uses this engine; AssertionError with its output if it fails."""
         words, variables = [str(word) for word in command], {**self.environ, **environ}
-        done = subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+        done = finished(words, folder=folder, environ=variables, seconds=1200)
         assert not check or done.returncode == 0, f"{shlex.join(map(str, command))}: {done.stdout}{done.stderr}"
         return done
 

@@ -2,14 +2,13 @@
 
 import json
 import socket
-import subprocess
 import time
 from itertools import chain
 
 import pytest
 
 from tests.support.issuer_process import PASSWORD, IssuerProcess
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, finished
 from tests.support.programs import program
 from tests.support.raw_responses import read_response
 
@@ -53,7 +52,7 @@ def test_the_jdk_client_works_at_its_defaults(issuer: IssuerProcess) -> None:
         ("/password/forgot", "application/json", json.dumps({"email": "jdk@example.com"})),
     ]
     command = [java, str(ROOT / "tests/support/JdkClient.java"), issuer.url, *chain.from_iterable(requests)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = finished(command)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == 3 * [
         "/login 200 HTTP_1_1",
