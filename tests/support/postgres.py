@@ -10,8 +10,8 @@ import shutil
 import signal
 import subprocess
 import warnings
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -183,17 +183,22 @@ def _has_synchronous_standby(primary: Postgres) -> bool:
     return bool(execute(primary.url(), "SELECT FROM pg_stat_replication WHERE sync_state = 'sync'"))
 
 
-def with_database(
-    url: str, use: Callable[[Database], Awaitable[T]], connections: int = 1, metrics: Metrics | None = None
-) -> T:
-    """Run `use` with an open pool of connections."""
+@asynccontextmanager
+async def opened(url: str, connections: int = 1, metrics: Metrics | None = None) -> AsyncIterator[Database]:
+    """Yield an open pool of connections."""
+    database = Database(url, connections, REQUEST_TIMEOUTS, metrics)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def with_database(url: str, use: Callable[[Database], Awaitable[T]], connections: int = 1) -> T:
+    """Run `use` with an open pool of connections, outside of an event loop."""
 
     async def run() -> T:
-        database = Database(url, connections, REQUEST_TIMEOUTS, metrics)
-        try:
+        async with opened(url, connections) as database:
             return await use(database)
-        finally:
-            await database.close()
 
     return asyncio.run(run())
 

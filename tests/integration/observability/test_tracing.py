@@ -102,13 +102,7 @@ def test_an_unsampled_trace_is_logged_and_not_exported(traced: IssuerProcess, re
 
 def trace_of(issuer: IssuerProcess, response: httpx.Response) -> str:
     """Return the trace of a response from the log."""
-
-    def found() -> list[str]:
-        lines = map(json.loads, issuer.log().splitlines())
-        return [line["trace_id"] for line in lines if line.get("request_id") == response.headers["x-request-id"]]
-
-    wait_until(lambda: bool(found()), "it is logged")
-    return found()[0]
+    return str(issuer.wait_for_event("request", request_id=response.headers["x-request-id"])["trace_id"])
 
 
 def test_no_secret_is_in_a_span(traced: IssuerProcess, receiver: Receiver) -> None:

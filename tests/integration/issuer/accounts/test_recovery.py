@@ -2,8 +2,8 @@
 
 import json
 import os
-import time
 from collections.abc import Iterator
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command, running_issuer
 from tests.support.plain_http import HTTP, visible
 from tests.support.postgres import Postgres, execute
+from tests.support.processes import wait_until
 from tests.support.recovery_bench import token_in
 from tests.support.smtp import read_mail
 
@@ -30,14 +31,14 @@ class MailingIssuer:
 
     def token_in_mail(self, email: str, subject: str) -> str:
         """Wait for the newest mail to `email` with this subject; return its token, or an empty string."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            for file in sorted(self.folder.glob("*.eml"), key=os.path.getmtime, reverse=True):
-                message = read_mail(file.read_bytes())
-                if (message["To"], message["Subject"]) == (email, subject):
-                    return token_in(message) if "gp" in message.get_content() else ""
-            time.sleep(0.05)
-        raise AssertionError(f"no such mail: {self.issuer.log()}")
+
+        def newest() -> EmailMessage | None:
+            files = sorted(self.folder.glob("*.eml"), key=os.path.getmtime, reverse=True)
+            mails = (read_mail(file.read_bytes()) for file in files)
+            return next((mail for mail in mails if (mail["To"], mail["Subject"]) == (email, subject)), None)
+
+        mail = wait_until(newest, f"the mail {subject} to {email}", 30)
+        return token_in(mail) if "gp" in mail.get_content() else ""
 
     def ask(self, method: str, path: str, bearer: str | None = None, /, **body: str) -> httpx.Response:
         """Send a request with a JSON body, and a bearer token if one is given."""

@@ -1,7 +1,7 @@
 """The connection pool on a real PostgreSQL: the order of service, and the handling of every error."""
 
 import asyncio
-import json
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 
 import asyncpg  # noqa: TID251 - the errors of PostgreSQL
@@ -12,61 +12,61 @@ from issuer.db.pool import Database
 from issuer.errors import DatabaseUnavailableError, UnexpectedDatabaseError
 from issuer.telemetry.metrics import Metrics
 from tests.support.issuer_process import IssuerProcess, issuer_command
-from tests.support.postgres import execute, with_database
+from tests.support.postgres import execute, opened
 from tests.support.processes import free_port
+
+pytestmark = pytest.mark.anyio
 
 SECRET_VALUE = "hunter2@example.com"
 
 
-def test_requests_are_served_in_the_order_of_their_arrival(database_url: str) -> None:
-    async def use(database: Database) -> tuple[list[int], int]:
-        served: list[int] = []
-        arrived = 0
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """Yield a pool of one connection."""
+    async with opened(database_url) as database:
+        yield database
 
-        async def work() -> None:
-            nonlocal arrived
-            for _ in range(20):
-                number = arrived = arrived + 1
-                async with database.connection() as connection:
-                    served.append(number)
-                    await connection.execute("SELECT 1")
 
-        async with AsyncExitStack() as opened:
+async def test_requests_are_served_in_the_order_of_their_arrival(database_url: str) -> None:
+    served: list[int] = []
+    arrived = 0
+
+    async def work() -> None:
+        nonlocal arrived
+        for _ in range(20):
+            number = arrived = arrived + 1
+            async with pool.connection() as connection:
+                served.append(number)
+                await connection.execute("SELECT 1")
+
+    async with opened(database_url, connections=4) as pool:
+        async with AsyncExitStack() as all_connections:
             for _ in range(4):
-                await opened.enter_async_context(database.connection())
+                await all_connections.enter_async_context(pool.connection())
         # Each wants a connection again as soon as it gave one back: before the one that waits for it is woken.
         await asyncio.gather(*[work() for _ in range(16)])
-        return served, arrived
-
-    served, arrived = with_database(database_url, use, connections=4)
     assert served == list(range(1, arrived + 1))
 
 
-def test_a_cancelled_request_takes_no_connection_with_it(database_url: str) -> None:
-    async def use(database: Database) -> None:
-        for _ in range(20):
-            async with database.connection():
-                waiting = [asyncio.create_task(database.ping()) for _ in range(3)]
-                await asyncio.sleep(0)
-                waiting[1].cancel()
-            waiting[0].cancel()  # it may have been given the connection by now
-            for task in waiting:
-                with suppress(asyncio.CancelledError):
-                    await task
-
-    with_database(database_url, use)
-
-
-def test_requests_beyond_the_queue_are_rejected_at_once(database_url: str) -> None:
-    async def use(database: Database) -> None:
+async def test_a_cancelled_request_takes_no_connection_with_it(database: Database) -> None:
+    for _ in range(20):
         async with database.connection():
-            waiting = [asyncio.create_task(database.ping()) for _ in range(100)]
+            waiting = [asyncio.create_task(database.ping()) for _ in range(3)]
             await asyncio.sleep(0)
-            with pytest.raises(DatabaseUnavailableError, match="QueueFullError"):
-                await database.ping()
-        await asyncio.gather(*waiting)
+            waiting[1].cancel()
+        waiting[0].cancel()  # it may have been given the connection by now
+        for task in waiting:
+            with suppress(asyncio.CancelledError):
+                await task
 
-    with_database(database_url, use)
+
+async def test_requests_beyond_the_queue_are_rejected_at_once(database: Database) -> None:
+    async with database.connection():
+        waiting = [asyncio.create_task(database.ping()) for _ in range(100)]
+        await asyncio.sleep(0)
+        with pytest.raises(DatabaseUnavailableError, match="QueueFullError"):
+            await database.ping()
+    await asyncio.gather(*waiting)
 
 
 def sqlstates() -> list[str]:
@@ -76,22 +76,19 @@ def sqlstates() -> list[str]:
     return sorted(state for state in known if state[:2] not in {"00", "01", "02"})
 
 
-def test_every_sqlstate_is_an_outage_or_a_logged_error(database_url: str) -> None:
+async def test_every_sqlstate_is_an_outage_or_a_logged_error(database_url: str) -> None:
     metrics, passing, faults = Metrics(), set(), set()
-
-    async def use(database: Database) -> None:
-        for sqlstate in sqlstates():
-            raising = f"DO $$ BEGIN RAISE 'for {SECRET_VALUE}' USING ERRCODE='{sqlstate}'; END $$"
-            try:
-                async with database.connection() as connection:
-                    await connection.execute(raising)
-            except DatabaseUnavailableError:
-                passing.add(sqlstate)
-            except UnexpectedDatabaseError:
-                faults.add(sqlstate)
-
     with capture_logs() as logs:
-        with_database(database_url, use, metrics=metrics)
+        async with opened(database_url, metrics=metrics) as database:
+            for sqlstate in sqlstates():
+                raising = f"DO $$ BEGIN RAISE 'for {SECRET_VALUE}' USING ERRCODE='{sqlstate}'; END $$"
+                try:
+                    async with database.connection() as connection:
+                        await connection.execute(raising)
+                except DatabaseUnavailableError:
+                    passing.add(sqlstate)
+                except UnexpectedDatabaseError:
+                    faults.add(sqlstate)
     assert passing | faults == set(sqlstates())
     assert {state[:2] for state in passing} == {"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"}
     assert {"23505", "22P02", "XX000", "XX001", "42601", "0A000"} <= faults
@@ -103,13 +100,10 @@ def test_every_sqlstate_is_an_outage_or_a_logged_error(database_url: str) -> Non
     assert f'gatepass_issuer_database_failures_total{{failure="unexpected"}} {float(len(faults))}' in shown
 
 
-def test_an_argument_of_the_wrong_type_is_an_error(database_url: str) -> None:
-    async def use(database: Database) -> None:
+async def test_an_argument_of_the_wrong_type_is_an_error(database: Database) -> None:
+    with capture_logs() as logs, pytest.raises(UnexpectedDatabaseError, match=r"database t_\w+: DataError"):
         async with database.connection() as connection:
             await connection.fetchval("SELECT $1::int", SECRET_VALUE)
-
-    with capture_logs() as logs, pytest.raises(UnexpectedDatabaseError, match=r"database t_\w+: DataError"):
-        with_database(database_url, use)
     assert SECRET_VALUE not in str(logs)
 
 
@@ -132,8 +126,7 @@ def test_a_violated_constraint_is_a_counted_500_without_details(issuer: IssuerPr
     assert response.status_code == 500
     assert response.json()["type"] == "urn:gatepass:problem:internal"
     assert issuer.metric('gatepass_issuer_database_failures_total{failure="unexpected"}') == 1
-    [line] = [line for line in map(json.loads, issuer.log().splitlines()) if "unexpected" in line["event"]]
-    assert line["event"] == "unexpected_database_error"
+    [line] = issuer.events("unexpected_database_error")
     assert (line["level"], line["sqlstate"], line["constraint"]) == ("error", "23514", "closed")
     assert line["request_id"] == response.headers["x-request-id"]
     for secret in ("23514", "closed", "users", SECRET_VALUE):

@@ -1,7 +1,8 @@
 """The previous release works on this schema, on connections from before the migration and on new ones."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -52,28 +53,27 @@ def old_url(postgres: Postgres) -> str:
     return url
 
 
-def connected(url: str, use: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
-    async def run() -> None:
-        connection = await asyncpg.connect(url)
-        try:
-            await use(connection)
-        finally:
-            await connection.close()
-
-    asyncio.run(run())
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
-def test_a_process_of_the_previous_release_works_during_the_migration(old_url: str) -> None:
-    async def go_on(connection: asyncpg.Connection) -> None:
+@pytest.mark.anyio
+async def test_a_process_of_the_previous_release_works_during_the_migration(old_url: str) -> None:
+    async with connected(old_url) as connection:
         await use_release_0001(connection, "before@example.com")
         assert await migrate(old_url) == revisions()[1:]
         await use_release_0001(connection, "after@example.com")
 
-    connected(old_url, go_on)
 
-
-def test_a_process_of_the_previous_release_starts_on_this_schema(database_url: str) -> None:
-    connected(database_url, lambda connection: use_release_0001(connection, "ann@example.com"))
+@pytest.mark.anyio
+async def test_a_process_of_the_previous_release_starts_on_this_schema(database_url: str) -> None:
+    async with connected(database_url) as connection:
+        await use_release_0001(connection, "ann@example.com")
 
 
 def test_existing_accounts_log_in_after_the_migration(old_url: str) -> None:
@@ -90,13 +90,12 @@ def test_existing_accounts_log_in_after_the_migration(old_url: str) -> None:
         assert issuer.login("ann@example.com").status_code == 200
 
 
-def test_a_migration_without_its_lock_gives_up_and_blocks_no_request(old_url: str) -> None:
-    async def read_meanwhile(holder: asyncpg.Connection) -> None:
+@pytest.mark.anyio
+async def test_a_migration_without_its_lock_gives_up_and_blocks_no_request(old_url: str) -> None:
+    async with connected(old_url) as holder:
         async with holder.transaction():
             await holder.execute("SELECT FROM users")
             with pytest.raises(CommandError, match="lock timeout"):
                 await migrate(old_url)
         await use_release_0001(holder, "ann@example.com")
         assert await migrate(old_url) == revisions()[1:]
-
-    connected(old_url, read_meanwhile)

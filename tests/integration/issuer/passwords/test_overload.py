@@ -55,26 +55,22 @@ def test_logins_beyond_capacity_are_rejected_without_a_hash(database_url: str) -
         assert issuer.login("ann@example.com").status_code == 200
 
 
-def test_an_overload_rejection_does_not_query_the_database() -> None:
-    async def log_in_while_hashing() -> None:
-        hash_queue, metrics, done = PasswordHashQueue(1, 0.01), Metrics(), threading.Event()
-        database = Database(f"postgresql://127.0.0.1:{free_port()}/nobody_listens", 1)
-        throttle = Throttle(RateLimitStore(database), new_secret, 5, 5, metrics, _now)
-        authenticator = PasswordAuthenticator(
-            AccountStore(database), PasswordHasher(hash_queue, metrics), throttle, _now
-        )
-        await hash_queue.run(lambda: time.sleep(0.05))
-        hashing = asyncio.create_task(hash_queue.run(done.wait))
-        await asyncio.sleep(0)
-        try:
-            with pytest.raises(OverloadedError):
-                await authenticator.authenticate("ann@example.com", "a long and lonely walk", RequestContext("self"))
-        finally:
-            done.set()
-            await hashing
-            hash_queue.close()
-
-    asyncio.run(log_in_while_hashing())
+@pytest.mark.anyio
+async def test_an_overload_rejection_does_not_query_the_database() -> None:
+    hash_queue, metrics, done = PasswordHashQueue(1, 0.01), Metrics(), threading.Event()
+    database = Database(f"postgresql://127.0.0.1:{free_port()}/nobody_listens", 1)
+    throttle = Throttle(RateLimitStore(database), new_secret, 5, 5, metrics, _now)
+    authenticator = PasswordAuthenticator(AccountStore(database), PasswordHasher(hash_queue, metrics), throttle, _now)
+    await hash_queue.run(lambda: time.sleep(0.05))
+    hashing = asyncio.create_task(hash_queue.run(done.wait))
+    await asyncio.sleep(0)
+    try:
+        with pytest.raises(OverloadedError):
+            await authenticator.authenticate("ann@example.com", "a long and lonely walk", RequestContext("self"))
+    finally:
+        done.set()
+        await hashing
+        hash_queue.close()
 
 
 def _now() -> datetime:

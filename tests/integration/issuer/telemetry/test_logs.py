@@ -1,7 +1,6 @@
 """Log lines and metrics of requests: their form, ids and routes."""
 
 import json
-import time
 from typing import Any
 
 import httpx
@@ -16,13 +15,9 @@ def events(issuer: IssuerProcess) -> list[dict[str, Any]]:
 
 def events_of(issuer: IssuerProcess, response: httpx.Response) -> list[dict[str, Any]]:
     """Return the log lines of a request. Waits for the last one, which is written after the response."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        found = [event for event in events(issuer) if event.get("request_id") == response.headers["x-request-id"]]
-        if found and found[-1]["event"] == "request":
-            return found
-        time.sleep(0.01)
-    raise AssertionError("the request was never logged")
+    request_id = response.headers["x-request-id"]
+    issuer.wait_for_event("request", request_id=request_id)
+    return [event for event in events(issuer) if event.get("request_id") == request_id]
 
 
 def test_every_line_is_one_json_object(issuer: IssuerProcess) -> None:

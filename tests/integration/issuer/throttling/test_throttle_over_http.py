@@ -2,10 +2,8 @@
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import pytest
@@ -125,21 +123,13 @@ def test_an_undeclared_proxy_is_warned_about_once(database_url: str, hops: str, 
         assert clients_of(issuer, responses[-1].headers["x-request-id"]) == (
             "192.0.2.80" if int(hops) else "127.0.0.1"
         )
-        events = [json.loads(line) for line in issuer.log().splitlines()]
-    found = [event for event in events if event["event"] == "forwarded_header_ignored"]
+        found = issuer.events("forwarded_header_ignored")
     assert len(found) == warnings
     assert all("ISSUER_TRUSTED_PROXY_HOPS" in event["hint"] and event["level"] == "warning" for event in found)
 
 
 def clients_of(issuer: IssuerProcess, request_id: str) -> str:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        for line in issuer.log().splitlines():
-            event: dict[str, Any] = json.loads(line)
-            if event.get("request_id") == request_id and event["event"] == "request":
-                return str(event["client_ip"])
-        time.sleep(0.02)
-    raise AssertionError("the request was never logged")
+    return str(issuer.wait_for_event("request", request_id=request_id)["client_ip"])
 
 
 def test_nothing_is_hashed_for_a_disconnected_client(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:

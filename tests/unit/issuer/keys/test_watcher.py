@@ -24,20 +24,18 @@ def kids(keys: Path, passphrase: bytes | None = None) -> list[str]:
     return [key.kid for key in load_key_set(keys, passphrase).keys]
 
 
-def test_a_watching_issuer_follows_every_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.anyio
+async def test_a_watching_issuer_follows_every_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watcher, "_POLL_SECONDS", 0.01)
-
-    async def follow() -> None:
-        live = KeyWatcher(tmp_path, Metrics())
-        watching = asyncio.create_task(live.watch())
+    live = KeyWatcher(tmp_path, Metrics())
+    watching = asyncio.create_task(live.watch())
+    async with asyncio.timeout(10):
         for _ in range(2):
             made = await asyncio.to_thread(generate_key, tmp_path, NOW)
             while live.key_set.public_key(made.kid) is None:
                 assert not watching.done()
                 await asyncio.sleep(0.01)
-        watching.cancel()
-
-    asyncio.run(asyncio.wait_for(follow(), 10))
+    watching.cancel()
 
 
 def test_encrypted_keys_are_reloaded(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Signed status lists, and the times at which they are rebuilt, with a store in memory."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,11 @@ class Publisher:
     def refresh(self, seconds: float = 0) -> float:
         self.store.now = NOW + timedelta(seconds=seconds)
         return asyncio.run(self.lists.refresh())
+
+    def is_published(self) -> bool:
+        with suppress(DatabaseUnavailableError):
+            return self.lists.token(1) is not None
+        return False
 
     def claims(self, list_id: int = 1) -> dict[str, Any]:
         token = self.lists.token(list_id)
@@ -216,45 +222,36 @@ def test_an_unreferenced_list_is_removed_and_a_new_one_added(publisher: Publishe
     assert publisher.lists.token(2) is not None
 
 
-def test_the_publisher_continues_after_any_error(publisher: Publisher) -> None:
-    async def run() -> None:
-        publisher.store.unreachable = True
-        task = asyncio.create_task(publisher.lists.run())
-        await asyncio.sleep(0)
-        publisher.store.unreachable = False
-        publisher.store.lists[1] = {SIZE + 1}
-        publisher.lists.notify()
-        await asyncio.sleep(0.02)
-        publisher.store.lists[1] = {1}
-        while True:
+@pytest.mark.anyio
+async def test_the_publisher_continues_after_any_error(publisher: Publisher) -> None:
+    publisher.store.unreachable = True
+    running = asyncio.create_task(publisher.lists.run())
+    await asyncio.sleep(0)
+    publisher.store.unreachable = False
+    publisher.store.lists[1] = {SIZE + 1}
+    publisher.lists.notify()
+    await asyncio.sleep(0.02)
+    publisher.store.lists[1] = {1}
+    async with asyncio.timeout(10):
+        while not publisher.is_published():
             publisher.lists.notify()
             await asyncio.sleep(0.01)
-            try:
-                if publisher.lists.token(1):
-                    break
-            except DatabaseUnavailableError:
-                continue
-        assert not task.done()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    asyncio.run(asyncio.wait_for(run(), 10))
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
     assert publisher.bits() == [1]
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("steps", range(6))
-def test_a_publisher_that_is_cancelled_when_it_is_notified_ends(tmp_path: Path, steps: int) -> None:
+async def test_a_publisher_that_is_cancelled_when_it_is_notified_ends(tmp_path: Path, steps: int) -> None:
     publisher = Publisher(tmp_path)
     publisher.store.unreachable = True
-
-    async def cancel() -> None:
-        running = asyncio.create_task(publisher.lists.run())
-        await asyncio.sleep(0.05)
-        publisher.lists.notify()
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        running.cancel()
-        await asyncio.wait({running}, timeout=1)
-        assert running.cancelled()
-
-    asyncio.run(cancel())
+    running = asyncio.create_task(publisher.lists.run())
+    await asyncio.sleep(0.05)
+    publisher.lists.notify()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait({running}, timeout=1)
+    assert running.cancelled()
