@@ -412,33 +412,25 @@ class IssuerModel(RuleBasedStateMachine):
     # What operators do
 
     def disable(self, email: str) -> None:
-        account = self.state.accounts.get(email)
-        if account is None:
-            return
-        self.run(self.issuer().operator.disable(UUID(account.id)))
-        self.disabled(email)
+        if account := self.state.accounts.get(email):
+            self.run(self.issuer().operator.disable(UUID(account.id)))
+            self.disabled(email)
 
     def enable(self, email: str) -> None:
-        account = self.state.accounts.get(email)
-        if account is None:
-            return
-        self.run(self.issuer().operator.enable(UUID(account.id)))
-        self.state.events["account_enabled"] += account.disabled
-        account.disabled = False
+        if account := self.state.accounts.get(email):
+            self.run(self.issuer().operator.enable(UUID(account.id)))
+            self.state.events["account_enabled"] += account.disabled
+            account.disabled = False
 
     def delete(self, email: str) -> None:
-        account = self.state.accounts.get(email)
-        if account is None:
-            return
-        self.run(self.issuer().operator.delete(UUID(account.id)))
-        self.deleted(email)
+        if account := self.state.accounts.get(email):
+            self.run(self.issuer().operator.delete(UUID(account.id)))
+            self.deleted(email)
 
     def end_sessions_of(self, email: str) -> None:
-        account = self.state.accounts.get(email)
-        if account is None:
-            return
-        ended = self.run(self.issuer().operator.revoke_sessions(UUID(account.id)))
-        assert ended == self.end_all(email)
+        if account := self.state.accounts.get(email):
+            ended = self.run(self.issuer().operator.revoke_sessions(UUID(account.id)))
+            assert ended == self.end_all(email)
 
     def end_session(self, number: int) -> None:
         session = self.state.sessions.get(self.token(number).session)

@@ -1,8 +1,8 @@
-"""Starts `python -m issuer` and `python -m verifier` without their imports.
+"""Starts `python -m issuer`, `python -m verifier` and `python -m doctor` without their imports.
 
 A server process for each program has imported it, and every start is a fork of that process. A fork is a separate
 process with its own environment, output, signals and exit status. Only its command line is the server's. Imports are
-nearly all of the half second of processor time that a start takes, and the tests start both programs 700 times.
+nearly all of the half second of processor time that a start takes, and the tests start these programs 700 times.
 Executables, images, guides and `make run` are tested by the real commands.
 """
 
@@ -29,6 +29,7 @@ ROOT: Final = Path(__file__).parents[2]
 _PRELOADED: Final = {
     "issuer": ("issuer.__main__", "issuer.db.migrate"),  # the commands import the migrations when they need them
     "verifier": ("verifier.__main__",),
+    "doctor": ("doctor.__main__",),
 }
 _MESSAGE_BYTES: Final = 1 << 20
 _one_request: Final = threading.Lock()

@@ -1,17 +1,14 @@
 """`python -m doctor` with unusable arguments, and against hostile servers."""
 
 import ssl
-import sys
-from contextlib import redirect_stderr, redirect_stdout
-from io import BytesIO, StringIO, TextIOWrapper
 from time import time
 
 import pytest
 
-from doctor.__main__ import main
 from doctor.messages import NoResponse, Request, Response
 from doctor.raw_client import RawHttpClient
 from doctor.target import Target
+from tests.support import forks
 from tests.support.hostile_sources import hostile_responses
 from tests.support.jwks_server import running_jwks_server
 from tests.support.token_forge import Forge
@@ -26,13 +23,9 @@ SECONDS = 0.3
 
 def usage_error(*arguments: str, token: bytes) -> str:
     """Return the usage error that the command prints."""
-    output, faults = StringIO(), StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(faults):
-        patch.delenv("GATEPASS_TOKEN", raising=False)
-        patch.setattr(sys, "stdin", TextIOWrapper(BytesIO(token)))
-        assert main(list(arguments)) == 2
-    assert output.getvalue() == ""
-    return faults.getvalue()
+    done = forks.run("doctor", arguments, {}, token)
+    assert (done.returncode, done.stdout) == (2, "")
+    return done.stderr
 
 
 @pytest.mark.parametrize(

@@ -67,4 +67,4 @@ def test_a_missing_header_is_found(tmp_path: Path, application: int) -> None:
     ):
         report = report_of(folder.forge.token(time()), port, "--claim-header", TENANT)
         assert report.status == 1
-        assert all(TENANT in one["received"] for one in report.of("identity_spoofed"))
+        assert {TENANT in one["received"] for one in report.of("identity_spoofed")} == {True}

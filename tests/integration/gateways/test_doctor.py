@@ -3,16 +3,14 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from time import time
 from typing import Any
 
 import pytest
 
-from doctor.__main__ import main
 from tests.integration.gateways.broken_gateways import (
     FIRST_TOKEN_WINS,
     Addresses,
@@ -22,6 +20,7 @@ from tests.integration.gateways.broken_gateways import (
     secure,
 )
 from tests.integration.gateways.conftest import Gateway
+from tests.support import forks
 from tests.support.certificates import self_signed
 from tests.support.gateway_programs import PROGRAMS
 from tests.support.gateways import Verifier, running_gateway
@@ -70,11 +69,9 @@ class Report:
 
 
 def output_of(token: bytes, url: str, *arguments: str) -> tuple[int, str, str]:
-    """Run the command in this process; return the exit status, output and errors."""
-    output, faults = StringIO(), StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(faults):
-        patch.setenv("GATEPASS_TOKEN", token.decode())
-        return main([url, *arguments]), output.getvalue(), faults.getvalue()
+    """Run the command; return the exit status, output and errors."""
+    done = forks.run("doctor", [url, *arguments], {"GATEPASS_TOKEN": token.decode()})
+    return done.returncode, done.stdout, done.stderr
 
 
 def report_of(token: bytes, port: int, *arguments: str, scheme: str = "http") -> Report:

@@ -1,10 +1,6 @@
 """`python -m verifier`: one line for each error, and explained decisions."""
 
 import socket
-import sys
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from time import time
 from typing import Any
@@ -13,31 +9,10 @@ import pytest
 
 from tests.support.jwks_server import running_jwks_server, serves
 from tests.support.processes import free_port
-from tests.support.services import environment
 from tests.support.token_forge import ISSUER, Forge
 from tests.support.verifier_process import VerifierFolder, verifier_command
-from verifier.__main__ import main
 
 _CHECKS = 14
-
-
-@dataclass(frozen=True)
-class _Done:
-    """Return the output of a command and its exit status."""
-
-    status: int
-    output: str
-    faults: str
-
-
-def _run(*arguments: str, stdin: bytes = b"", **settings: Any) -> _Done:
-    """Run a command other than `serve` in this process, since starting an interpreter would take most of the time."""
-    output, faults = StringIO(), StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(faults):
-        for name, value in environment("verifier", settings).items():
-            patch.setenv(name, value)
-        patch.setattr(sys, "stdin", TextIOWrapper(BytesIO(stdin)))
-        return _Done(main(list(arguments)), output.getvalue(), faults.getvalue())
 
 
 def _settings(folder: VerifierFolder, **changes: Any) -> dict[str, Any]:
@@ -66,10 +41,10 @@ def test_an_invalid_setting_is_one_line_and_exit_status_2(
     folder: VerifierFolder, changes: dict[str, Any], why: str
 ) -> None:
     for command in ("serve", "check-config", "explain"):
-        done = _run(command, **_settings(folder, **changes))
-        assert (done.status, done.output) == (2, "")
-        assert why in done.faults
-        assert done.faults.count("\n") == 1
+        done = verifier_command(command, **_settings(folder, **changes))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert why in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 def test_a_policy_without_an_issuer_among_several_is_one_line(folder: VerifierFolder) -> None:
@@ -78,9 +53,9 @@ def test_a_policy_without_an_issuer_among_several_is_one_line(folder: VerifierFo
         f'[policies.default]\nissuers = ["{ISSUER}"]\n[policies.admin]\nscopes_all = ["admin"]'
     )
     for command in ("serve", "check-config", "explain"):
-        done = _run(command, **_settings(folder, POLICIES_FILE=folder.policies))
-        assert (done.status, done.output) == (2, "")
-        assert done.faults == (
+        done = verifier_command(command, **_settings(folder, POLICIES_FILE=folder.policies))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
             "policies.admin.issuers: required, since there is more than one issuer; "
             f"name one or more of {ISSUER}, https://other.example\n"
         )
@@ -135,9 +110,9 @@ def test_a_file_in_the_place_of_the_socket_is_left_alone(folder: VerifierFolder)
 
 def test_check_config_reports_policies_and_keys(folder: VerifierFolder) -> None:
     folder.policies.write_text('[policies.admin]\nscopes_all = ["admin"]')
-    done = _run("check-config", **_settings(folder, POLICIES_FILE=folder.policies))
-    assert (done.status, done.faults) == (0, "")
-    assert done.output.splitlines() == [
+    done = verifier_command("check-config", **_settings(folder, POLICIES_FILE=folder.policies))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
         f"policy admin: issuers {ISSUER}",
         f"policy default: issuers {ISSUER}",
         "1 of 1 issuers have keys",
@@ -146,34 +121,34 @@ def test_check_config_reports_policies_and_keys(folder: VerifierFolder) -> None:
 
 def test_check_config_fails_when_a_key_set_is_unavailable(folder: VerifierFolder) -> None:
     for changes in ({"JWKS_FILE": folder.path / "absent"}, {"JWKS_FILE": None, "JWKS_URL": "http://127.0.0.1:1/"}):
-        done = _run("check-config", **_settings(folder, **changes))
-        assert done.status == 1
-        assert done.faults.startswith(f"issuer {ISSUER}: ")
-        assert "0 of 1 issuers have keys" in done.output
+        done = verifier_command("check-config", **_settings(folder, **changes))
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"issuer {ISSUER}: ")
+        assert "0 of 1 issuers have keys" in done.stdout
     with running_jwks_server(serves(folder.forge.jwks)) as server:
-        done = _run("check-config", **_settings(folder, JWKS_FILE=None, JWKS_URL=server.url))
-        assert done.status == 0
+        done = verifier_command("check-config", **_settings(folder, JWKS_FILE=None, JWKS_URL=server.url))
+        assert done.returncode == 0
 
 
 def test_explain_prints_each_numbered_check_and_never_the_token(folder: VerifierFolder, tmp_path: Path) -> None:
     settings = _settings(folder)
     valid, unknown_key = folder.forge.token(time()), Forge().token(time(), {"kid": folder.forge.kid})
-    accepted = _run("explain", stdin=valid + b"\n", **settings)
-    assert (accepted.status, accepted.faults) == (0, "")
-    lines = accepted.output.splitlines()
+    accepted = verifier_command("explain", stdin=valid + b"\n", **settings)
+    assert (accepted.returncode, accepted.stderr) == (0, "")
+    lines = accepted.stdout.splitlines()
     assert [line.split(".")[0].strip() for line in lines[:-1]] == [str(number + 1) for number in range(_CHECKS)]
     assert all(line.endswith("passed") for line in lines[:-1])
     assert lines[-1] == "accepted by policy default"
     file = tmp_path / "token"
     file.write_bytes(unknown_key)
-    rejected = _run("explain", str(file), **settings)
-    assert rejected.status == 1
-    lines = rejected.output.splitlines()
+    rejected = verifier_command("explain", str(file), **settings)
+    assert rejected.returncode == 1
+    lines = rejected.stdout.splitlines()
     assert [line.split()[-1] for line in lines[:6]] == ["passed"] * 6
     assert lines[6].endswith("FAILED: bad_signature")
     assert all(line.endswith("not reached") for line in lines[7:-1])
     assert lines[-1] == "rejected: bad_signature by policy default"
-    for output, token in ((accepted.output, valid), (rejected.output, unknown_key)):
+    for output, token in ((accepted.stdout, valid), (rejected.stdout, unknown_key)):
         assert not any(part in output for part in token.decode().split("."))
 
 
@@ -181,23 +156,23 @@ def test_explain_can_use_another_policy_and_time(folder: VerifierFolder) -> None
     folder.policies.write_text('[policies.admin]\nscopes_all = ["admin"]')
     settings = _settings(folder, POLICIES_FILE=folder.policies)
     token = folder.forge.token(time())
-    assert "insufficient_scope" in _run("explain", "--policy", "admin", stdin=token, **settings).output
-    assert "expired" in _run("explain", "--now", "4000000000", stdin=token, **settings).output
-    nowhere = _run("explain", "--policy", "nowhere", stdin=token, **settings)
-    assert (nowhere.status, nowhere.output) == (2, "")
-    assert nowhere.faults == "no policy nowhere: there are admin, default\n"
+    assert "insufficient_scope" in verifier_command("explain", "--policy", "admin", stdin=token, **settings).stdout
+    assert "expired" in verifier_command("explain", "--now", "4000000000", stdin=token, **settings).stdout
+    nowhere = verifier_command("explain", "--policy", "nowhere", stdin=token, **settings)
+    assert (nowhere.returncode, nowhere.stdout) == (2, "")
+    assert nowhere.stderr == "no policy nowhere: there are admin, default\n"
 
 
 @pytest.mark.parametrize("token", [b"", b"\0", b"\xff" * 100, b"a.b.c", b"x" * 10_000, b"Bearer x"])
 def test_explain_rejects_malformed_input(folder: VerifierFolder, token: bytes) -> None:
-    done = _run("explain", stdin=token, **_settings(folder))
-    assert (done.status, done.faults) == (1, "")
-    assert "rejected" in done.output
+    done = verifier_command("explain", stdin=token, **_settings(folder))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "rejected" in done.stdout
 
 
 def test_explain_names_an_unreadable_file(folder: VerifierFolder, tmp_path: Path) -> None:
     for file in (tmp_path / "absent", tmp_path):
-        done = _run("explain", str(file), **_settings(folder))
-        assert (done.status, done.output) == (2, "")
-        assert done.faults.startswith(f"{file}: cannot be read")
-        assert done.faults.count("\n") == 1
+        done = verifier_command("explain", str(file), **_settings(folder))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"{file}: cannot be read")
+        assert done.stderr.count("\n") == 1
