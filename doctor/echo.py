@@ -121,9 +121,10 @@ def paths(response: Response) -> Iterator[str]:
 def normalize_leniently(path: str) -> str:
     """Return the path as the most lenient application reads it.
 
-    It is percent-decoded, backslashes become slashes, parameters (`;x`) are removed and dot segments resolved.
+    It is percent-decoded, backslashes become slashes, parameters (`;x`) are removed and dot segments resolved. A
+    final newline is removed too, since Python's `$` matches before it.
     """
-    decoded = unquote(path, errors="replace").replace("\\", "/")
+    decoded = unquote(path, errors="replace").removesuffix("\n").replace("\\", "/")
     return posixpath.normpath("/" + re.sub(r";[^/]*", "", decoded).lstrip("/"))
 
 

@@ -202,7 +202,8 @@ CATALOGUE: Final[dict[Issue, Remediation]] = {
     Issue.POLICY_BYPASS: Remediation(
         Severity.VULNERABLE,
         "the gateway applied the policy of another path, so a token without the required scope is accepted",
-        "forward the path that was checked, and reject ambiguous paths (encoded slashes, `;`, backslashes)",
+        "forward the path that was checked, and reject ambiguous paths (encoded slashes, `;`, backslashes,"
+        " encoded control characters, invalid encodings)",
         {
             Gateway.NGINX: "`proxy_pass http://application/;` with a path, `merge_slashes on;`, and the map of"
             " ambiguous paths",

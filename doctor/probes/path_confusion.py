@@ -29,6 +29,10 @@ def path_variants(path: str, target: Target) -> Iterator[tuple[str, str]]:
     yield "parameter-dots", f"/x/..;/{first}{rest}"
     yield "encoded-letter", f"/%{ord(first[0]):02x}{first[1:]}{rest}"
     yield "absolute-form", f"{target.origin}{path}"
+    yield "final-newline", f"{path.rstrip('/')}%0a"
+    if path.endswith("/"):
+        # HAProxy decodes nothing of a path with an invalid encoding, so that no rule for the decoded one matches.
+        yield "invalid-encoding", f"{path}%zz"
 
 
 def admin_baseline(context: ProbeContext, admin_path: str) -> Probe:

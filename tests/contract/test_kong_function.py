@@ -126,7 +126,7 @@ def test_no_response_or_any_other_is_a_503(policy: str, tmp_path: Path) -> None:
 
 
 def test_an_ambiguous_path_is_rejected_without_a_subrequest(policy: str, tmp_path: Path) -> None:
-    ambiguous = ["/admin%2Fx", "/x%2f..", "/a%5cb", "/a\\b", "/admin;x/", "/admin%3Bx"]
+    ambiguous = ["/admin%2Fx", "/x%2f..", "/a%5cb", "/a\\b", "/admin;x/", "/admin%3Bx", "/admin%0A", "/x%1F", "/%7Fx"]
     plain = ["/", "/admin/", "/a.b/%20-%7E"]
     did = _did(_functions()[policy], tmp_path, *({"path": path} for path in (*ambiguous, *plain)))
     assert [steps == ["exit 400"] for steps in did] == [True] * len(ambiguous) + [False] * len(plain)

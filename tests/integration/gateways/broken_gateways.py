@@ -118,6 +118,7 @@ BROKEN: Final[dict[str, Callable[[str, Addresses], str]]] = {
     "ambiguous paths are forwarded unchanged": _without(
         r'^    "~\*\^\[\^\?\].*$', r"(?<=http://application)/[a-z/]*"
     ),
+    "control characters are forwarded": _without(r"\|\[01\]\[0-9a-f\]\|7f"),
     "a token in the query is accepted": _without(
         r"Authorization \$http_authorization", instead='Authorization "$http_authorization$bearer_of_query"'
     ),

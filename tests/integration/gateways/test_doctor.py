@@ -39,6 +39,7 @@ EXPECTED: dict[str, tuple[int, set[str]]] = {
     "a rejection becomes a redirect": (0, {"wrong_rejection_status"}),
     "preflights are accepted": (0, {"preflight_accepted"}),
     "ambiguous paths are forwarded unchanged": (1, {"policy_bypass"}),
+    "control characters are forwarded": (1, {"policy_bypass"}),
     "ambiguous paths lead to a page without an echo": (2, {"possible_policy_bypass", "no_echo"}),
     "a token in the query is accepted": (1, {"token_in_query"}),
     "the verifier's endpoints are routed": (1, {"verifier_exposed"}),

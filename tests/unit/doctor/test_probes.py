@@ -174,6 +174,15 @@ def test_a_method_without_the_policy_is_found(method: str) -> None:
     assert issues(run_against(bypasses)) == {f"admin-{method.lower()}": Issue.POLICY_BYPASS}
 
 
+def test_a_path_with_an_invalid_encoding_and_without_the_policy_is_found() -> None:
+    def bypasses(received: Received) -> Response:
+        if received.path != "/admin/%zz":
+            return secure(received)
+        return Response(200, (), json.dumps({"path": received.path}).encode())
+
+    assert issues(run_against(bypasses)) == {"admin-invalid-encoding": Issue.POLICY_BYPASS}
+
+
 @pytest.mark.parametrize("how", [NoResponse("no response", rejected=False), Response(429)])
 def test_a_missing_response_is_inconclusive(how: Outcome) -> None:
     responses = iter([secure(Received(CONTEXT.request(*CONTEXT.canary_headers, CONTEXT.authorization)))])
