@@ -31,7 +31,9 @@ class Difference(StrEnum):
     IGNORES_CASE = "the policy of `/admin/` also applies to `/Admin/`"
     DISTINGUISHES_VERIFIER_FAILURES = "an unreachable verifier results in 502 and a slow one in 504, not 503"
     GENERATES_NO_REQUEST_ID = "no `X-Request-Id` is generated, and the client's is not sent to the verifier"
-    REJECTS_CHUNKED_BODIES = "before HAProxy 3.2, which can drop trailers, a chunked body is rejected with 411"
+    REJECTS_CHUNKED_BODIES = (
+        "before HAProxy 3.2, which can drop trailers, a chunked body is rejected with 411, HTTP/2 with 505"
+    )
     CHECKS_DEFAULT_FIRST = "a path with its own policy is checked against `default` first"
     REJECTS_TWO_CREDENTIALS_ITSELF = "nginx itself rejects two Authorization fields with 400, without a challenge"
     REJECTS_CLIENT_IDENTITY = "identity headers of clients are rejected with 400 instead of overwritten"

@@ -12,6 +12,7 @@ import pytest
 from tests.integration.gateways.conftest import Gateway
 from tests.support.gateway_programs import Difference
 from tests.support.gateways import Response, running_gateway
+from tests.support.http2 import exchange
 
 MEBIBYTE = bytes(range(256)) * 4096
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -45,6 +46,18 @@ def test_a_trailer_never_becomes_a_header_of_the_application(gateway: Gateway) -
     else:
         assert response.identity["X-Auth-Subject"] != "somebody-else"
         assert "X-Auth-Roles" not in response.identity
+
+
+def test_a_trailer_over_http2_never_becomes_a_header_of_the_application(gateway: Gateway) -> None:
+    # HAProxy and others recognise HTTP/2 by its first bytes, also where TLS has not negotiated it.
+    fields = [
+        *((":method", "POST"), (":scheme", "http"), (":authority", "app.example"), (":path", "/")),
+        ("authorization", f"Bearer {gateway.token().decode()}"),
+    ]
+    trailers = [("x-auth-subject", "somebody-else"), ("x-auth-roles", "somebody-else")]
+    response = exchange(gateway.port, fields, b"hello", trailers)
+    assert response
+    assert b"somebody-else" not in response
 
 
 def test_the_body_of_a_rejected_request_reaches_no_application(gateway: Gateway) -> None:
