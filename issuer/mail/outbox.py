@@ -2,12 +2,14 @@
 
 A mail about a change is queued in the transaction of that change. This loop runs in every issuer. A token is created
 when its mail is sent, so the database holds no secret; if sending fails, the token is deleted. After a crash between
-sending a mail and removing it from the outbox, the mail is sent twice, but never lost.
+sending a mail and removing it from the outbox, the mail is sent twice, but never lost. A process that stops waits for
+mail that it is sending.
 """
 
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import product
 from typing import Final
@@ -29,7 +31,10 @@ _OUTAGE_SECONDS: Final = 5.0
 _MEASURE_EVERY: Final = timedelta(seconds=15)
 
 _CLAIM: Final = timedelta(minutes=5)
-"""Longer than any attempt with its timeouts, so that no other issuer sends the same mail meanwhile."""
+"""Longer than any attempt (`smtp_client.ATTEMPT_SECONDS`), so that no other issuer sends the same mail meanwhile."""
+
+_STOP_SECONDS: Final = 5.0
+"""How long a process that stops waits for mail that is being sent."""
 
 _FIRST_RETRY: Final = timedelta(seconds=5)
 _LONGEST_RETRY: Final = timedelta(hours=1)
@@ -80,7 +85,15 @@ class Outbox:
         """
         now = self._now()
         mails = await self._store.claim(now, now + _CLAIM, MAX_AT_ONCE)
-        outcomes = await asyncio.gather(*(self._deliver(mail) for mail in mails), return_exceptions=True)
+        deliveries = asyncio.gather(*(self._deliver(mail) for mail in mails), return_exceptions=True)
+        try:
+            outcomes = await asyncio.shield(deliveries)
+        except asyncio.CancelledError:
+            # The process stops. A mail that is accepted now would be sent again if it stayed in the outbox.
+            with suppress(TimeoutError, asyncio.CancelledError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await deliveries
+            raise
         for fault in filter(None, outcomes):
             raise fault
         return len(mails)

@@ -18,12 +18,10 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from issuer.keys.atomic_files import atomic_write
+from issuer.mail.smtp_client import SmtpClient, connect
 
 MAX_AT_ONCE: Final = 4
 """Mails that one process sends at a time."""
-
-_TIMEOUT_SECONDS: Final = 10.0
-"""For each exchange with a mail server."""
 
 _PERMANENT: Final = 500
 """The first reply code of permanent failures (RFC 5321 §4.2.1)."""
@@ -57,10 +55,12 @@ class MailTransport:
 
     Args:
         deliver: sends one message in the calling thread.
+        abort: ends the deliveries in other threads.
     """
 
-    def __init__(self, deliver: Callable[[EmailMessage], None]) -> None:
+    def __init__(self, deliver: Callable[[EmailMessage], None], abort: Callable[[], None] = lambda: None) -> None:
         self._deliver = deliver
+        self._abort = abort
         self._threads = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="mail")
 
     async def send(self, message: EmailMessage) -> None:
@@ -73,8 +73,9 @@ class MailTransport:
         await loop.run_in_executor(self._threads, _translating_errors, partial(self._deliver, message))
 
     def close(self) -> None:
-        """Accept no further mail. Mails that are being sent are completed, or fail at their timeouts."""
+        """Accept no further mail, and abort those that are being sent: the process would wait for their threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._abort()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,28 +118,37 @@ def transport_for(target: SmtpServer | Path, context: ssl.SSLContext | None = No
     """
     if isinstance(target, Path):
         return MailTransport(partial(_write_file, target))
-    return MailTransport(partial(_send_by_smtp, target, context or ssl.create_default_context()))
+    sender = _SmtpSender(target, context or ssl.create_default_context())
+    return MailTransport(sender.send, sender.abort)
 
 
-def _send_by_smtp(server: SmtpServer, context: ssl.SSLContext, message: EmailMessage) -> None:
-    """Send `message` over a connection of its own."""
-    # `sendmail` with an explicit envelope: `send_message` would parse the header fields again, by another parser.
-    sender, recipient = (message[name].addresses[0] for name in ("From", "To"))
-    smtp = _connect(server, context, sender.domain)
-    try:
-        if server.tls == "starttls":
-            smtp.starttls(context=context)
-        if server.username:
-            smtp.login(server.username, server.password)
-        smtp.sendmail(sender.addr_spec, [recipient.addr_spec], message.as_bytes())
-    finally:
-        _quit(smtp)
+class _SmtpSender:
+    """Sends each mail over a connection of its own."""
 
+    def __init__(self, server: SmtpServer, context: ssl.SSLContext) -> None:
+        self._server, self._context = server, context
+        self._clients: set[SmtpClient] = set()
 
-def _connect(server: SmtpServer, context: ssl.SSLContext, name: str) -> smtplib.SMTP:
-    if server.tls == "implicit":
-        return smtplib.SMTP_SSL(server.host, server.port, name, timeout=_TIMEOUT_SECONDS, context=context)
-    return smtplib.SMTP(server.host, server.port, name, timeout=_TIMEOUT_SECONDS)
+    def send(self, message: EmailMessage) -> None:
+        """Send `message`."""
+        sender, recipient = (message[name].addresses[0] for name in ("From", "To"))
+        server, implicit_tls = self._server, self._context if self._server.tls == "implicit" else None
+        client = connect(server.host, server.port, sender.domain, implicit_tls)
+        self._clients.add(client)
+        try:
+            if server.tls == "starttls":
+                client.starttls(context=self._context)
+            if server.username:
+                client.login(server.username, server.password)
+            client.send_mail(sender.addr_spec, recipient.addr_spec, message)
+        finally:
+            client.end()
+            self._clients.discard(client)
+
+    def abort(self) -> None:
+        """End the attempts that are running."""
+        for client in tuple(self._clients):
+            client.abort()
 
 
 def _write_file(folder: Path, message: EmailMessage) -> None:
@@ -147,13 +157,6 @@ def _write_file(folder: Path, message: EmailMessage) -> None:
     identity = str(message["Message-ID"]).strip("<>").partition("@")[0]
     at = message["Date"].datetime
     atomic_write(folder / f"{at:%Y%m%dT%H%M%S}-{identity}.eml", message.as_bytes(), 0o600)
-
-
-def _quit(smtp: smtplib.SMTP) -> None:
-    """Close the connection. A failure here must neither send the mail again nor hide a rejection."""
-    with suppress(OSError):
-        smtp.quit()
-    smtp.close()
 
 
 def _translating_errors(deliver: Callable[[], None]) -> None:

@@ -1,7 +1,9 @@
 """A real SMTP server in the test's process."""
 
+import asyncio
 import re
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +30,8 @@ class Mailbox:
     rejects: str = ""
     at: str = "RCPT"
     farewell: str = "221 2.0.0 bye"
+    accepts_after: float = 0.0
+    received: threading.Event = field(default_factory=threading.Event)
     envelopes: list[Envelope] = field(default_factory=list)
     encrypted: list[bool] = field(default_factory=list)
 
@@ -60,6 +64,8 @@ class Mailbox:
         """Accept the mail unless the test rejects it."""
         if self.rejects and self.at == "DATA":
             return self.rejects
+        self.received.set()
+        await asyncio.sleep(self.accepts_after)
         self.envelopes.append(envelope)
         self.encrypted.append(session.ssl is not None)
         return "250 OK"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from datetime import timedelta
 
 import pytest
@@ -9,12 +10,13 @@ from structlog.testing import capture_logs
 
 from issuer.audit.events import AuditEventKind
 from issuer.errors import InvalidOneTimeTokenError
+from issuer.mail import outbox
 from issuer.mail.store import OutboxStore
 from issuer.mail.templates import Template
 from issuer.mail.transport import DeliveryError, MailTransport, parse_mail_url, transport_for
 from tests.support.issuer_process import issuer_command
 from tests.support.postgres import LOCK_AUDIT_TRAIL, wait_until_blocked
-from tests.support.processes import free_port
+from tests.support.processes import free_port, wait_until
 from tests.support.recovery_bench import PASSWORD, SELF, RecoveryBench, bench, recovery_bench, token_in
 from tests.support.smtp import smtp_server
 
@@ -37,6 +39,10 @@ async def ask_for_reset(bench: RecoveryBench, email: str = ANN) -> None:
 def mails(bench: RecoveryBench, template: Template, outcome: str) -> float | None:
     labels = {"template": template, "outcome": outcome}
     return bench.metrics.registry.get_sample_value("gatepass_issuer_mails_total", labels)
+
+
+def mail_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("mail")]
 
 
 def smtp_to(port: int) -> MailTransport:
@@ -82,6 +88,38 @@ async def test_retries_double_their_waiting_time_up_to_an_hour(bench: RecoveryBe
         bench.clock.advance(seconds=waits[-1])
     assert waits[:4] == [2.5, 5, 10, 20]
     assert waits[-1] == 1800
+
+
+async def test_a_process_that_stops_waits_for_the_mail_that_it_sends(database_url: str) -> None:
+    with smtp_server(free_port()) as mailbox:
+        mailbox.accepts_after = 0.5
+        async with recovery_bench(database_url, smtp_to(mailbox.port)) as bench:
+            await ask_for_reset(bench)
+            running = asyncio.create_task(bench.outbox.run())
+            assert await asyncio.to_thread(mailbox.received.wait, 10)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert await waiting(bench) == [], "or the next process would send it again"
+        assert len(mailbox.envelopes) == 1
+
+
+async def test_a_process_that_stops_does_not_wait_for_a_mail_server_that_hangs(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_STOP_SECONDS", 0.2)
+    with smtp_server(free_port()) as mailbox:
+        mailbox.accepts_after = 15.0
+        transport = smtp_to(mailbox.port)
+        async with recovery_bench(database_url, transport) as bench:
+            await ask_for_reset(bench)
+            running = asyncio.create_task(bench.outbox.run())
+            assert await asyncio.to_thread(mailbox.received.wait, 10)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            await asyncio.to_thread(wait_until, lambda: not mail_threads(), "no thread sends mail any more", 5)
+            assert await waiting(bench) == ["reset_password"]
 
 
 async def test_a_deletion_and_an_abandoned_mail_never_deadlock(bench: RecoveryBench) -> None:

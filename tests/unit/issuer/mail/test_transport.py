@@ -1,7 +1,11 @@
 """Mail is sent by SMTP with the security that the URL requires, or written into a folder."""
 
 import asyncio
+import socket
 import ssl
+import threading
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
@@ -10,6 +14,7 @@ from uuid import UUID
 
 import pytest
 
+from issuer.mail import smtp_client
 from issuer.mail.templates import MailComposer, Template
 from issuer.mail.transport import (
     DeliveryError,
@@ -147,6 +152,36 @@ def test_a_permanent_rejection_is_final(command: str, reply: str, is_final: bool
     with smtp_server(free_port(), rejects=reply, at=command) as mailbox, pytest.raises(DeliveryError) as failed:
         send(transport_for(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}")))
     assert (failed.value.is_final, failed.value.code) == (is_final, int(reply[:3]))
+
+
+def test_a_server_may_check_a_mail_before_it_accepts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp_client, "_EXCHANGE_SECONDS", 0.5)
+    with smtp_server(free_port()) as mailbox:
+        mailbox.accepts_after = 1.0
+        send(transport_for(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}")))
+        assert len(mailbox.envelopes) == 1
+
+
+@pytest.mark.parametrize(("sent", "pause"), [(b"2", 0.05), (b"220-" + b"x" * 500 + b"\r\n", 0.0)])
+def test_a_reply_without_end_does_not_keep_an_attempt_alive(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes, pause: float
+) -> None:
+    monkeypatch.setattr(smtp_client, "ATTEMPT_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=greet_without_end, args=(listener, sent, pause))
+        server.start()
+        with pytest.raises(DeliveryError, match="SMTPServerDisconnected"):
+            send(transport_for(server_of(f"smtp+plain://127.0.0.1:{listener.getsockname()[1]}")))
+        server.join(timeout=10)
+        assert not server.is_alive()
+
+
+def greet_without_end(listener: socket.socket, sent: bytes, pause: float) -> None:
+    connection, _ = listener.accept()
+    with connection, suppress(OSError):
+        for _ in range(1000):
+            connection.sendall(sent)
+            time.sleep(pause)
 
 
 @pytest.mark.parametrize("farewell", ["250 what?", "421 4.3.2 shutting down", "500 5.5.1 what?"])
