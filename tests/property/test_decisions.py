@@ -56,7 +56,7 @@ def decide(token: bytes, now: float = NOW, policy: str = "default") -> Accepted 
 
 
 def assert_well_formed(response: bytes) -> None:
-    """Return the status: one of the four responses of contract B, complete and without a body."""
+    """Check that it is one of the four responses of contract B, complete and without a body."""
     fields, status = fields_of(response), status_of(response)
     assert fields["Content-Length"] == "0"
     assert status in (200, 401, 403, 503)

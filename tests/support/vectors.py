@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping
 from math import inf
-from pathlib import Path
 from typing import Any, Final
 
 from shared.identity_headers import IDENTITY_HEADERS
 from shared.jwks import JwksError, parse_jwks
 from shared.status_list import decode
+from tests.support.vector_keys import FOLDER
 from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
 from verifier.decision.profile import ClaimRule, Location
@@ -21,10 +21,8 @@ from verifier.subrequest.authorizer import Authorizer
 from verifier.subrequest.decision_cache import DecisionCache
 from verifier.subrequest.responses import error_response
 
-FOLDER: Final = Path(__file__).parent.parent / "vectors"
 CHECK_FILES: Final = sorted(path.stem for path in FOLDER.glob("[0-9][0-9]-*.json"))
 REALM: Final = "gatepass"
-OTHER_ISSUER: Final = "https://other.example"
 
 Json = dict[str, Any]
 

@@ -3,9 +3,9 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -14,7 +14,7 @@ from stack.settings import StackError
 from stack.supervisor import Program, Ready, Supervisor
 from tests.support.processes import alive, command_line
 
-Act = Callable[[Supervisor], Coroutine[Any, Any, None]]
+pytestmark = pytest.mark.anyio
 
 
 async def _at_once() -> bool:
@@ -32,83 +32,66 @@ def _logged_up(log: Path) -> Ready:
     return ask
 
 
-def _supervise(folder: Path, act: Act) -> list[str]:
-    """Run `act` with a supervisor that restarts twice after short delays; return its messages."""
-    messages: list[str] = []
-
-    async def run() -> None:
-        with (folder / "lock").open("w") as lock:
-            async with Supervisor(folder, lock, messages.append, restart_delays_seconds=(0.05, 0.05)) as supervisor:
-                await act(supervisor)
-
-    asyncio.run(run())
-    return messages
+@asynccontextmanager
+async def _supervising(folder: Path) -> AsyncIterator[Supervisor]:
+    """Yield a supervisor that restarts twice after short delays."""
+    with (folder / "lock").open("w") as lock:
+        async with Supervisor(folder, lock, lambda _: None, restart_delays_seconds=(0.05, 0.05)) as supervisor:
+            yield supervisor
 
 
 def _shell(name: str, script: str) -> Program:
     return Program(name, ["sh", "-c", script])
 
 
-def test_a_process_that_keeps_exiting_stops_the_rest(tmp_path: Path) -> None:
-    async def act(supervisor: Supervisor) -> None:
+async def test_a_process_that_keeps_exiting_stops_the_rest(tmp_path: Path) -> None:
+    async with _supervising(tmp_path) as supervisor:
         await supervisor.start(_shell("steady", "exec sleep 60"), _at_once)
         await supervisor.start(_shell("weak", "sleep 0.05; echo last words; exit 3"), _at_once)
-        await supervisor.supervise()
-
-    with pytest.raises(StackError, match=r"(?s)weak exited with status 3.*last words.*weak keeps exiting: giving up"):
-        _supervise(tmp_path, act)
+        reported = r"(?s)weak exited with status 3.*last words.*weak keeps exiting: giving up"
+        with pytest.raises(StackError, match=reported):
+            await supervisor.supervise()
     assert not [child for child in psutil.Process().children() if "sleep" in command_line(child)]
     assert (tmp_path / "weak.log").read_text() == 3 * "last words\n"
 
 
-def test_a_process_that_exits_before_it_is_ready_is_reported(tmp_path: Path) -> None:
-    async def act(supervisor: Supervisor) -> None:
-        await supervisor.start(_shell("broken", "echo why; kill -9 $$"), _never)
-
-    with pytest.raises(StackError, match=r"broken was killed by SIGKILL. Last lines of .*:\n    why"):
-        _supervise(tmp_path, act)
+async def test_a_process_that_exits_before_it_is_ready_is_reported(tmp_path: Path) -> None:
+    async with _supervising(tmp_path) as supervisor:
+        with pytest.raises(StackError, match=r"broken was killed by SIGKILL. Last lines of .*:\n    why"):
+            await supervisor.start(_shell("broken", "echo why; kill -9 $$"), _never)
 
 
-def test_a_failed_job_is_reported(tmp_path: Path) -> None:
-    async def act(supervisor: Supervisor) -> None:
-        await supervisor.complete(_shell("job", "exit 4"))
-
-    with pytest.raises(StackError, match=r"job exited with status 4. Last lines of .*:\n    \(none\)"):
-        _supervise(tmp_path, act)
+async def test_a_failed_job_is_reported(tmp_path: Path) -> None:
+    async with _supervising(tmp_path) as supervisor:
+        with pytest.raises(StackError, match=r"job exited with status 4. Last lines of .*:\n    \(none\)"):
+            await supervisor.complete(_shell("job", "exit 4"))
 
 
-def test_a_process_that_ignores_signals_is_killed(tmp_path: Path) -> None:
-    async def act(supervisor: Supervisor) -> None:
+async def test_a_process_that_ignores_signals_is_killed(tmp_path: Path) -> None:
+    others = psutil.Process().children(recursive=True)
+    began = time.monotonic()
+    async with _supervising(tmp_path) as supervisor:
         for name in ("first", "second"):
             stubborn = "trap '' TERM INT; sleep 60 & echo up; while :; do wait; done"
             await supervisor.start(_shell(name, stubborn), _logged_up(tmp_path / f"{name}.log"))
-        family.extend(child for child in psutil.Process().children(recursive=True) if child not in others)
-
-    others = psutil.Process().children(recursive=True)
-    family: list[psutil.Process] = []
-    began = time.monotonic()
-    _supervise(tmp_path, act)
+        family = [child for child in psutil.Process().children(recursive=True) if child not in others]
     assert time.monotonic() - began < 30, "it did not wait until its children ended by themselves"
     assert len(family) == 5  # the reaper, two shells and their children
     assert alive(family) == []
 
 
-def test_the_stack_stops_when_the_reaper_is_killed(tmp_path: Path) -> None:
-    async def act(supervisor: Supervisor) -> None:
+async def test_the_stack_stops_when_the_reaper_is_killed(tmp_path: Path) -> None:
+    async with _supervising(tmp_path) as supervisor:
         await supervisor.start(_shell("steady", "exec sleep 60"), _at_once)
         reaper = next(child for child in psutil.Process().children() if "reaper.py" in command_line(child))
         reaper.send_signal(signal.SIGKILL)
-        await supervisor.supervise()
-
-    with pytest.raises(StackError, match="the reaper process was killed"):
-        _supervise(tmp_path, act)
+        with pytest.raises(StackError, match="the reaper process was killed"):
+            await supervisor.supervise()
 
 
-def test_logs_of_the_previous_run_are_kept(tmp_path: Path) -> None:
-    async def act(supervisor: Supervisor) -> None:
-        await supervisor.complete(_shell("job", "echo again"))
-
+async def test_logs_of_the_previous_run_are_kept(tmp_path: Path) -> None:
     (tmp_path / "job.log").write_text("the run before\n")
-    _supervise(tmp_path, act)
+    async with _supervising(tmp_path) as supervisor:
+        await supervisor.complete(_shell("job", "echo again"))
     assert (tmp_path / "job.log").read_text() == "again\n"
     assert (tmp_path / "job.log.1").read_text() == "the run before\n"

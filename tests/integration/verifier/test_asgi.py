@@ -20,7 +20,8 @@ from tests.support.processes import finished, free_port, listens, running, wait_
 from tests.support.services import environment
 from tests.support.status_lists import running_status_issuer
 from tests.support.token_forge import AUDIENCE, ISSUER, Forge
-from tests.support.vectors import OTHER_ISSUER, load
+from tests.support.vector_keys import OTHER_ISSUER
+from tests.support.vectors import load
 
 SPELLINGS: Final = ("X-Auth-Subject", "X_Auth_Subject", "X-Auth_Subject", "x.auth.subject", "X-Auth-Claim-Tenant")
 HANDSHAKE: Final = [

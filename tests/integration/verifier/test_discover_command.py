@@ -186,21 +186,18 @@ def test_certificate_authorities_that_cannot_be_read_are_one_line(scheme: str) -
     assert done.stderr == "VERIFIER_CA_FILE: no PEM certificates can be read (SSLError)\n"
 
 
-def test_a_hostile_issuer_is_one_line(provider: Provider) -> None:
+@pytest.mark.anyio
+async def test_a_hostile_issuer_is_one_line(provider: Provider) -> None:
     async def describe(url: str) -> str:
         with pytest.raises(DiscoveryError) as rejected:
             await discover(url, ssl.create_default_context, allow_http=False)
         return str(rejected.value)
 
-    async def describe_all() -> list[str]:
-        return await asyncio.gather(
-            *(describe(provider.server.url_of(f"/{number}")) for number in range(len(faults)))
-        )
-
     faults = metadata_faults(provider)
     for number, behaviour in enumerate(faults.values()):
         provider.pages[f"/{number}/.well-known/openid-configuration"] = behaviour
-    lines = asyncio.run(describe_all())
+    urls = [provider.server.url_of(f"/{number}") for number in range(len(faults))]
+    lines = await asyncio.gather(*map(describe, urls))
     assert len(lines) == len(faults)
     assert all(line.isascii() and line.isprintable() and len(line) < 1000 for line in lines), lines
     assert not any("password" in line for line in lines)

@@ -13,8 +13,8 @@ from shared.base64url import decode
 from tests.support.http_listener import Handler, serving
 from tests.support.processes import ROOT, finished, wait_until
 from tests.support.token_forge import ISSUER
-from tests.support.vector_keys import GOOD
-from tests.support.vectors import OTHER_ISSUER, load
+from tests.support.vector_keys import GOOD, OTHER_ISSUER
+from tests.support.vectors import load
 from tests.support.verifier_process import VerifierFolder
 
 

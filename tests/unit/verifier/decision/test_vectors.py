@@ -10,9 +10,9 @@ from jsonschema import Draft202012Validator
 
 from shared.jwks import JwksError, parse_jwks
 from tests.support import providers
+from tests.support.vector_keys import FOLDER
 from tests.support.vectors import (
     CHECK_FILES,
-    FOLDER,
     KEY_SETS,
     TOKEN_VECTORS,
     Bench,
