@@ -164,6 +164,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Read requests again."""
         self._write_paused = False
+        self._state_since = self._server.clock_seconds
         self._transport.resume_reading()
 
     def expire(self, now: int) -> None:

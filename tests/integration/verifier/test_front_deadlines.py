@@ -115,6 +115,19 @@ async def test_a_few_unread_responses_do_not_keep_a_connection(it: ListeningServ
     assert not it.server.connections
 
 
+async def test_the_time_to_read_responses_starts_again_when_the_client_reads(it: ListeningServer) -> None:
+    await it.fill_kernel_buffers()
+    (connection,) = it.server.connections
+    connection.pause_writing()
+    await it.tick(REQUEST_SECONDS)
+    # As the transport does when the client has read most responses.
+    connection.resume_writing()
+    await it.tick(REQUEST_SECONDS)
+    assert it.server.connections
+    await it.tick(1)
+    assert not it.server.connections
+
+
 async def test_a_client_that_reads_again_is_served_again(it: ListeningServer) -> None:
     requests = await it.fill()
     it.read_again()
