@@ -40,6 +40,7 @@ def test_an_error_names_the_reason(parse: Callable[[bytes], object], document: b
         (b"-9007199254740992", "integer out of range"),
         (b"9" * 4300, "integer out of range"),
         (b"1E22", "number out of range"),
+        (b"-1E22", "number out of range"),
         (b"123e65", "number out of range"),
         (b"1e400", "number out of range"),
         (b"0." + b"0" * 40, "number out of range"),
@@ -70,8 +71,14 @@ def test_an_open_object_must_be_unambiguous(document: bytes, why: str) -> None:
         parse_object(document)
 
 
-@pytest.mark.parametrize("digits", [b"5e-324", b"1e-400", b"-0.0"])
-def test_a_tiny_number_is_a_double_like_any_other(digits: bytes) -> None:
+@pytest.mark.parametrize(
+    "digits",
+    [
+        *(b"5e-324", b"1e-400", b"-0.0", b"0." + b"1" * 30),
+        *(b"-9007199254740991", b"-9007199254740991.0", b"9007199254740991.0"),
+    ],
+)
+def test_a_number_within_the_bounds_is_read_like_any_other(digits: bytes) -> None:
     document = b'{"a":' + digits + b"}"
     assert parse_object(document) == parse_open_object(document) == {"a": float(digits)}
 

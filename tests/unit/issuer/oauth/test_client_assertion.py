@@ -257,8 +257,11 @@ def test_an_assertion_without_a_subject_is_rejected() -> None:
     assert_rejected("no usable sub", "e30.e30.e30")
 
 
-def test_an_oversized_assertion_is_rejected_unparsed() -> None:
-    assert_rejected(NO_JWS, sign(claims(padding="x" * 4096)))
+def test_the_size_of_an_assertion_is_bounded_to_the_byte() -> None:
+    longest, longer = sign(claims(padding="x" * 2639)), sign(claims(padding="x" * 2638), {"kid": "rsab"})
+    assert (len(longest), len(longer)) == (4096, 4097)
+    assert verify(longest).jti == "one"
+    assert_rejected(NO_JWS, longer, rsa_jwk(kid="rsab"))
 
 
 def test_only_known_members_of_a_client_key_are_stored() -> None:
