@@ -55,6 +55,13 @@ def test_the_size_of_a_document_is_bounded_to_the_byte() -> None:
         parse_jwks(document.ljust(MAX_DOCUMENT_BYTES + 1))
 
 
+@pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"])
+def test_any_private_member_makes_the_key_set_unusable(member: str) -> None:
+    document = json.dumps({"keys": [public("issuer"), {**public("other"), member: ""}]}).encode()
+    with pytest.raises(JwksError, match="private or symmetric"):
+        parse_jwks(document)
+
+
 def test_an_error_never_quotes_a_leaked_private_key() -> None:
     document = json.dumps({"keys": [{**public("issuer"), "d": PRIVATE["issuer"]["d"]}]}).encode()
     with pytest.raises(JwksError) as error:

@@ -128,6 +128,11 @@ def renamed(keys: Path) -> None:
     path.write_text(path.read_text().replace(pem_file(keys).stem, "renamed"))
 
 
+def a_private_member(keys: Path) -> None:
+    path = keys / "private/keys.json"
+    path.write_text(path.read_text().replace('"public": {', '"public": {"d": "AQAB",'))
+
+
 INVALID: dict[str, tuple[Callable[[Path], object], str]] = {
     "readable by the group": (lambda keys: pem_file(keys).chmod(0o640), "chmod 600"),
     "readable by others": (lambda keys: pem_file(keys).chmod(0o604), "chmod 600"),
@@ -147,6 +152,7 @@ INVALID: dict[str, tuple[Callable[[Path], object], str]] = {
     "newer format": (records('{"format":2,"keys":[]}'), "another version"),
     "two current keys": (two_current_keys, "more than one current key"),
     "renamed key": (renamed, "invalid key records"),
+    "private member of a public key": (a_private_member, "invalid key records"),
     "current without its time": (changed(activated_at=None), "invalid key records"),
     "retired without its time": (changed(state="retired"), "invalid key records"),
     "time without a zone": (changed(created_at="2026-11-28T12:00:00"), "invalid key records"),
