@@ -19,7 +19,7 @@ LOGIN_AFTER_SECONDS: Final = 10
 """Time in which no token may refer to the new list: issuers publish it within 1 s, verifiers poll every 2 s."""
 
 _PROPAGATION_SECONDS: Final = 2.0
-"""After this time every running issuer has read that the lists are closed, and creates no session in them."""
+"""After this time every running issuer has read that the lists are closed, and assigns no index of them."""
 
 _BATCH: Final = 5_000
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
@@ -66,6 +66,9 @@ async def revoke_all(database: Database) -> Issued:
         }
         await record(connection, AuditEvent(AuditEventKind.EVERYTHING_REVOKED, OPERATOR, detail=detail))
     await asyncio.sleep(_PROPAGATION_SECONDS)
+    async with database.connection() as connection:
+        # Again, since an issuer assigns indices of closed lists until its next poll.
+        await connection.execute(_SQL["detach-client-indices"])
     while await _revoke_batch(database):
         pass
     async with database.connection() as connection:

@@ -26,10 +26,13 @@ FROM pg_get_serial_sequence('status_lists', 'id') AS sequence;
 INSERT INTO status_lists (size, created_at) VALUES ($1, clock_timestamp() - make_interval(secs => $2));
 
 -- name: detach-client-indices
--- Clients get an index of the new list with their next token. A concurrent request with the old state fails.
+-- Of closed lists. Clients get an index of the new list with their next token. A concurrent request with the old state
+-- fails.
 UPDATE clients
 SET status_list_id = NULL, status_idx = NULL, security_version = security_version + 1
-WHERE status_list_id IS NOT NULL;
+WHERE status_list_id IS NOT NULL AND NOT EXISTS (
+  SELECT FROM status_lists l WHERE l.id = clients.status_list_id AND l.all_revoked_until IS NULL
+);
 
 -- name: delete-one-time-tokens
 DELETE FROM one_time_tokens;

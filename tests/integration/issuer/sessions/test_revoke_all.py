@@ -74,3 +74,15 @@ async def test_a_session_that_an_issuer_adds_to_a_closed_list_is_revoked_too(ben
     await bench.sessions.create(account, LOGIN, CONTEXT)
     await revoking
     assert len(await bench.execute("SELECT FROM sessions WHERE ended_at IS NOT NULL")) == 2
+
+
+async def test_a_client_that_gets_an_index_of_a_closed_list_loses_it(bench: SessionBench) -> None:
+    """Otherwise its new tokens would be rejected until the list is open again."""
+    await bench.sessions.create(await bench.account(), LOGIN, CONTEXT)
+    await bench.execute(MACHINE_WITH_A_TOKEN)
+    revoking = asyncio.create_task(revoke_all(bench.database))
+    while not await bench.execute("SELECT FROM status_lists WHERE all_revoked_until IS NOT NULL"):
+        pass
+    await bench.execute("UPDATE clients SET status_list_id = 1, status_idx = 9001")
+    await revoking
+    assert await bench.execute("SELECT status_list_id, security_version FROM clients") == [(None, 2)]
