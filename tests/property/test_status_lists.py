@@ -34,7 +34,7 @@ def _read(token: bytes) -> StatusList | StatusListRejection:
 
 
 @given(st.binary() | st.binary().map(lambda data: data.replace(b"\0", b".")))
-def test_any_bytes_are_rejected(token: bytes) -> None:
+def test_bytes_that_are_no_token_are_rejected(token: bytes) -> None:
     assert isinstance(_read(token), StatusListRejection)
 
 
@@ -45,7 +45,7 @@ def test_a_changed_list_is_rejected(place: int, other: bytes) -> None:
 
 
 @given(st.binary(), st.binary())
-def test_any_signed_bytes_are_rejected(header: bytes, payload: bytes) -> None:
+def test_signed_bytes_that_are_no_list_are_rejected(header: bytes, payload: bytes) -> None:
     assert isinstance(_read(GOOD.sign(header, payload)), StatusListRejection)
     assert isinstance(_read(GOOD.sign(_HEADER, payload)), StatusListRejection)
 

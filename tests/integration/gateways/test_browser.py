@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -138,10 +139,7 @@ def visit(request: pytest.FixtureRequest, stack: Stack, tmp_path_factory: pytest
     attacker = Attacker(stack.attacker_port, folder / "attacker", stack.count)
     attacker.cookies = [f"{name}={value}; Path=/; Secure; Domain=example.com" for name, value in planted.items()]
     stack.counts.clear()
-
-    def prepare(configuration: Path) -> None:
-        apply_diffs(request.param, "Tokens in cookies", configuration)
-
+    prepare = partial(apply_diffs, request.param, "Tokens in cookies")
     with (
         attacker.running(),
         running_gateway(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import Any
@@ -51,10 +52,7 @@ def site(
 ) -> Iterator[Site]:
     folder: Path = tmp_path_factory.mktemp("cookies")
     verifier = Verifier(folder, policies=POLICIES)
-
-    def prepare(configuration: Path) -> None:
-        apply_diffs(request.param, "Tokens in cookies", configuration)
-
+    prepare = partial(apply_diffs, request.param, "Tokens in cookies")
     with (
         verifier.running(),
         running_gateway(request.param, folder, verifier.port, application, prepare=prepare) as port,

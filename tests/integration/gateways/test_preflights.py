@@ -1,6 +1,7 @@
 """CORS preflights: 401 as shipped, allowed for listed origins with the addition that the README describes."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,7 @@ def site(
     request: pytest.FixtureRequest, verifier: Verifier, application: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     folder: Path = tmp_path_factory.mktemp("preflights")
-
-    def prepare(configuration: Path) -> None:
-        apply_diffs(request.param, "CORS preflights", configuration)
-
+    prepare = partial(apply_diffs, request.param, "CORS preflights")
     with running_gateway(request.param, folder, verifier.port, application, prepare=prepare) as port:
         yield Gateway(request.param, port, verifier)
 

@@ -190,6 +190,7 @@ def test_a_sweep_has_figures_of_each_step(out: Path, stack: Stack) -> None:
 def test_a_soak_run_checks_growth(out: Path) -> None:
     command = [sys.executable, "-m", "loadtests.soak", "--minutes", "0.2", "--users", "4", "--out", str(out)]
     done = finished(command)
+    assert (out / "soak.md").exists(), done.stdout + done.stderr
     result = (out / "soak.md").read_text(encoding="utf-8")
     assert "| wrong responses | 0 | 0 | | 0 | met |" in re.sub(" +", " ", result), done.stdout + done.stderr
     # Whether seconds of growth meet bounds of hours is not tested: the status has to follow the table.

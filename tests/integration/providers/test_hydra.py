@@ -91,5 +91,5 @@ def test_an_access_token_for_another_api_is_rejected(site: Site, hydra: Hydra, g
     assert site.rejection(gateway, without_audience)[0] == 401
 
 
-def test_discover_recognises_it(hydra: Hydra) -> None:
+def test_discover_recognises_the_provider(hydra: Hydra) -> None:
     assert discovered(hydra) == {"discovery": metadata_url(hydra.issuer), "profile": "hydra"}

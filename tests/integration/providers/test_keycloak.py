@@ -155,5 +155,5 @@ def test_the_guide_works_as_it_is_written(
     Reader(tmp_path, replaced={"https://id.example.com": keycloak.url}).follow(guide)
 
 
-def test_discover_recognises_it(keycloak: Keycloak) -> None:
+def test_discover_recognises_the_provider(keycloak: Keycloak) -> None:
     assert discovered(keycloak) == {"discovery": metadata_url(keycloak.issuer), "profile": "keycloak"}

@@ -68,7 +68,7 @@ def test_every_response_is_counted_once(folder: VerifierFolder) -> None:
         assert verifier.metric("decision_seconds_count") == 6 * rounds - hits - rounds
 
 
-def test_the_build_is_named(asked: VerifierProcess) -> None:
+def test_a_metric_names_version_and_revision(asked: VerifierProcess) -> None:
     assert asked.samples("build_info") == [({"version": VERSION, "revision": "unknown"}, 1.0)]
 
 

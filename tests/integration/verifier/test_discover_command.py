@@ -70,7 +70,7 @@ def test_the_tables_are_a_policy_file_once_their_blanks_are_filled_in(
     assert not _is_accepted(provider.forge.token(time.time(), aud="another"), tmp_path)
 
 
-def test_every_blank_is_named(provider: Provider) -> None:
+def test_a_comment_explains_each_value_to_fill_in(provider: Provider) -> None:
     lines = _tables(provider.forge.issuer).splitlines()
     blanks = [number for number, line in enumerate(lines) if line.endswith('= ""')]
     assert [lines[number] for number in blanks] == ['profile = ""', 'audience = ""']

@@ -156,7 +156,7 @@ def test_expect_gets_a_response_at_once_and_closes(verifier: SubrequestListener)
         assert wire.send(b"GET /verify HTTP/1.1\r\nHost: v\r\n\r\n").rest() == []
 
 
-def test_expect_ends_a_pipeline(verifier: SubrequestListener) -> None:
+def test_requests_behind_one_with_expect_get_no_response(verifier: SubrequestListener) -> None:
     with verifier.connect() as wire:
         wire.send(request("/verify", "Expect: 100-continue") + request("/verify", bearer(verifier.token())) * 3)
         assert [response.status for response in wire.rest()] == [401]

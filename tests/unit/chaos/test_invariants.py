@@ -34,7 +34,7 @@ def test_what_a_fault_must_cause_is_excused_while_it_lasts() -> None:
     ],
     ids=["another surface", "another effect", "before it", "after the published recovery"],
 )
-def test_nothing_else_is_excused(other: Observation) -> None:
+def test_a_fault_excuses_no_other_observation(other: Observation) -> None:
     assert violations([other], [CUT], []) == [other]
 
 

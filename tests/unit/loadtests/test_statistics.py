@@ -36,7 +36,7 @@ def test_rounds_that_only_one_side_has_do_not_count() -> None:
     assert _ratios(ours=[200, 900], theirs=[100]) == [2.0]
 
 
-def test_loads_are_not_mixed() -> None:
+def test_samples_of_another_load_level_do_not_count() -> None:
     run = _run(sample("verifier", 100), sample("verifier", 70, under=LoadLevel.MANY))
     assert run.of(OURS, rate) == MedianRange(100, 100, 100)
 

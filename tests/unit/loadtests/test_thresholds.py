@@ -71,7 +71,7 @@ def test_the_table_has_rates_only_for_what_was_timed() -> None:
     assert "| failures | 3 | | | | | 0 | NOT MET |" in table
 
 
-def test_right_responses_have_no_failure() -> None:
+def test_an_expected_response_is_no_failure() -> None:
     found = [check_call(200), check_call(302), check_rejection(401, "no token"), check_status(201, 201)]
     assert [*found, check_either(401), check_either(200)] == [None] * 6
 
@@ -122,6 +122,6 @@ def test_the_knee_is_the_last_step_that_was_served(last: Step, reason: str) -> N
 
 
 @pytest.mark.parametrize("text", ["", "0,10", "20,10", "10,10", "ten"])
-def test_steps_must_grow(text: str) -> None:
+def test_steps_must_be_growing_numbers(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match="growing numbers"):
         parse_steps(text)

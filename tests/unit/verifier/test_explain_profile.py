@@ -79,7 +79,7 @@ def test_each_error_has_its_line(case: Json, line: str) -> None:
     assert any(it.startswith(line) for it in explained(KEYCLOAK, case)), explained(KEYCLOAK, case)
 
 
-def test_one_wrong_claim_leaves_the_others_right() -> None:
+def test_a_wrong_claim_does_not_affect_the_explanation_of_others() -> None:
     lines = explained(KEYCLOAK, changed(scope=["a b"], azp="a b"))
     assert [line for line in lines if "→" in line] == [
         "  claim /sub → subject",

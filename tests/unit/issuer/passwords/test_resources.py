@@ -10,7 +10,7 @@ def test_at_least_one_cpu_is_available() -> None:
     assert available_cpus() >= 1
 
 
-def test_some_memory_is_available() -> None:
+def test_the_available_memory_is_read() -> None:
     assert available_memory() > 64 << 20
 
 

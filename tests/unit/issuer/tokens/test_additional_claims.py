@@ -104,13 +104,13 @@ WRONG: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), RIGHT)
-def test_a_value_of_its_type_is_kept(name: str, value: Any) -> None:
+def test_a_claim_of_the_configured_type_is_kept(name: str, value: Any) -> None:
     TYPES.check({name: value})
     assert TYPES.select({name: value}) == {name: value}
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_another_value_is_rejected_without_quoting_it_and_never_gets_into_a_token(name: str, value: Any) -> None:
+def test_a_claim_of_another_type_is_rejected_unquoted_and_gets_into_no_token(name: str, value: Any) -> None:
     with pytest.raises(ClaimError, match=f"{name} must be "):
         TYPES.check({name: value})
     assert TYPES.select({name: value, "beta": True} if name != "beta" else {name: value}).get(name) is None

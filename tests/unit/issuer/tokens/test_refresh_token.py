@@ -24,7 +24,7 @@ def test_a_refresh_token_reads_back(token: RefreshToken) -> None:
 
 
 @given(st.text() | st.text(ALPHABET, min_size=72, max_size=72).map("gpr_".__add__))
-def test_any_other_text_is_rejected(text: str) -> None:
+def test_text_that_is_no_refresh_token_is_rejected(text: str) -> None:
     assert TOKENS.read(text) is None
 
 

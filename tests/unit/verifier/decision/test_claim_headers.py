@@ -51,7 +51,7 @@ def test_every_200_has_all_headers_of_all_policies_empty_where_there_is_no_claim
     assert {anonymous[name] for name in (*IDENTITY_HEADERS, TENANT, FLAG)} == {""}
 
 
-def test_the_first_pointer_that_is_there_counts() -> None:
+def test_the_first_of_several_locations_that_exists_counts() -> None:
     assert fields_of(authorize(FILE, tenant_id="b"))[TENANT] == "b"
     assert fields_of(authorize(FILE, tenant={"id": "a"}, tenant_id="b"))[TENANT] == "a"
     assert fields_of(authorize(FILE, tenant="a"))[TENANT] == ""

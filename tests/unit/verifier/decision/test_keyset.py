@@ -25,7 +25,7 @@ def test_an_issuer_has_the_keys_that_it_published_and_no_others() -> None:
     assert not keys.has(ISSUER, "another")
 
 
-def test_a_key_that_is_found_is_contained_until_it_is_replaced() -> None:
+def test_trusted_keys_contain_their_own_and_no_others() -> None:
     forge = Forge()
     keys = TrustedKeys.from_issuers({ISSUER: parse_jwks(forge.jwks)})
     (key,) = keys.find(forge.kid)

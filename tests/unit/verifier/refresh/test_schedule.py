@@ -45,7 +45,7 @@ def test_a_requested_attempt_that_finds_something_new_makes_none_wait() -> None:
         limiter.attempted(time, found_new=True)
 
 
-def test_an_attempt_that_had_to_wait_makes_the_next_wait_whatever_it_finds() -> None:
+def test_after_an_attempt_that_had_to_wait_the_next_waits_too_whatever_was_found() -> None:
     limiter = RequestLimiter(10)
     limiter.attempted(100, found_new=False)
     assert limiter.earliest(101) == 110

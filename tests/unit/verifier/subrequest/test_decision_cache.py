@@ -48,7 +48,7 @@ def test_the_size_is_that_of_the_entries() -> None:
     assert len(cache) == cache.size_bytes == 0
 
 
-def test_bytes_are_a_bound_too() -> None:
+def test_the_oldest_decision_is_discarded_over_the_limit_of_bytes() -> None:
     cache = DecisionCache(100, 2 * (ENTRY_OVERHEAD_BYTES + 100))
     for key in (b"a", b"b", b"c"):
         cache.store(key, decision(b"x" * 100))
