@@ -36,9 +36,11 @@ class DocumentCache:
     def __init__(self, directory: Path, suffix: str, max_bytes: int, *names: str) -> None:
         self._path = directory / (hashlib.sha256("\0".join(names).encode()).hexdigest() + suffix)
         self._max_bytes = max_bytes
+        self._is_outdated = False
 
     def store(self, body: bytes) -> None:
         """Replace the file in one step. Only the owner may read it."""
+        self._is_outdated = True
         with tempfile.NamedTemporaryFile(dir=self._path.parent, delete=False) as file:
             new = Path(file.name)
             try:
@@ -49,10 +51,12 @@ class DocumentCache:
                 with contextlib.suppress(OSError):
                     new.unlink()
                 raise
+        self._is_outdated = False
 
     def touch(self) -> None:
-        """Record that the source has confirmed the document."""
-        os.utime(self._path)
+        """Record that the source has confirmed the document, unless the file still has the version before it."""
+        if not self._is_outdated:
+            os.utime(self._path)
 
     def delete(self) -> None:
         """Remove the file, if there is one."""

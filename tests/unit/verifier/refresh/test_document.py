@@ -1,8 +1,10 @@
 """Transitions of a document that its property test does not reach."""
 
 import asyncio
+import errno
 import math
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from structlog.testing import capture_logs
 
 from tests.support.virtual_time import VirtualTimeLoop, now
 from verifier.refresh.document import Document, DocumentOptions
-from verifier.refresh.document_cache import DocumentCache
+from verifier.refresh.document_cache import CachedDocument, DocumentCache
 from verifier.refresh.document_log import Change, DocumentLog
 from verifier.refresh.schedule import Schedule
 from verifier.refresh.source import FetchResult, RefreshError
@@ -198,3 +200,25 @@ def test_a_cache_file_is_never_from_the_future(tmp_path: Path) -> None:
     loaded = cache.load()
     assert loaded is not None
     assert loaded.validated_at < 4e9
+
+
+def test_a_copy_that_could_not_be_replaced_is_not_confirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = DocumentCache(tmp_path, ".txt", 100, "document")
+    cache.store(b"1")
+    (file,) = tmp_path.iterdir()
+    os.utime(file, (1e9, 1e9))
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "NamedTemporaryFile", fail)
+        with pytest.raises(OSError, match="No space"):
+            cache.store(b"2")
+    cache.touch()
+    assert cache.load() == CachedDocument(b"1", 1e9)
+    cache.store(b"2")
+    cache.touch()
+    loaded = cache.load()
+    assert loaded is not None
+    assert loaded.validated_at > 1e9
