@@ -56,6 +56,9 @@ def test_a_public_path_has_no_identity_whatever_a_client_sends(site: Gateway, pa
     [
         "/",
         "/healthy",
+        "/Health",
+        "/STATIC/x",
+        "/%53tatic/x",
         "/health/x",
         "/static",
         "/statics/x",
