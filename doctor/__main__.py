@@ -9,9 +9,10 @@ from pathlib import Path
 
 from doctor.command import EXIT_INCONCLUSIVE, doctor
 from doctor.errors import DoctorError
-from shared.command_line import add_version, help_with_example, program_name
+from shared.command_line import add_version, help_with_example, program, program_name
 
 
+@program(failure=EXIT_INCONCLUSIVE)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Test a gateway. Return the exit status: 0 no vulnerability, 1 vulnerable, 2 inconclusive or not run."""
     options, unknown = _parser().parse_known_args(arguments)

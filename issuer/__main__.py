@@ -18,7 +18,7 @@ from issuer.errors import (
 )
 from issuer.http.problems import problem_of
 from issuer.settings import IssuerSettings
-from shared.command_line import add_version, help_with_example, program_name
+from shared.command_line import add_version, help_with_example, program, program_name
 from shared.settings import SettingsError
 
 _KID_LIKE_AN_OPTION: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
@@ -27,6 +27,7 @@ _KID_LIKE_AN_OPTION: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
 SUBJECTS: Final = (serve, keys, users, sessions, clients, audit, cleanup, calibrate)
 
 
+@program(failure=1)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     options = _parser().parse_args(_kids_last(sys.argv[1:] if arguments is None else arguments))

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.command_line import add_version, help_with_example, program_name
+from shared.command_line import add_version, help_with_example, program, program_name
 from shared.settings import ConfigurationError
 from verifier import commands
 from verifier.settings import VerifierSettings
 
 
+@program(failure=commands.EXIT_FAILED)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0 done, 1 failed or rejected, 2 invalid settings or usage."""
     parser = _parser()

@@ -7,6 +7,7 @@ are skipped. An invalid line is reported by its number and never quoted.
 
 import argparse
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,11 +141,13 @@ def _parse_batch(
 
 def _lines(source: BinaryIO) -> Iterator[bytes]:
     """Yield lines of bounded length. A longer line is cut, so it is not valid JSON and gets rejected."""
+    beginning = BOM_UTF8  # programs of Windows write it
     while line := source.readline(_MAX_LINE_BYTES):
         rest = line
         while len(rest) == _MAX_LINE_BYTES and not rest.endswith(b"\n"):
             rest = source.readline(_MAX_LINE_BYTES)
-        yield line
+        yield line.removeprefix(beginning)
+        beginning = b""
 
 
 def _report(count: int, what: str) -> None:

@@ -199,10 +199,14 @@ def _read_password() -> str:
         CommandError: no request can contain this password, so no login would succeed.
     """
     try:
-        text = getpass.getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+        if sys.stdin.isatty():
+            text = getpass.getpass("password: ")
+        else:
+            # Editors of Windows begin a file with a byte order mark, which no user would enter at the login.
+            text = sys.stdin.readline().rstrip("\r\n").removeprefix("\ufeff")
         if b"\0" not in text.encode():
             return text
-    except UnicodeError:
+    except (UnicodeError, EOFError):
         pass
     raise CommandError("the password must be in UTF-8 and without U+0000")
 

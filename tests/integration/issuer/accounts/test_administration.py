@@ -292,6 +292,11 @@ def test_an_invited_account_has_no_usable_password(issuer: IssuerProcess) -> Non
     assert (taken.returncode, taken.stderr) == (1, "Email address already registered\n")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_password(issuer: IssuerProcess) -> None:
+    run(issuer, "users", "create", "windows@example.com", password=f"\N{ZERO WIDTH NO-BREAK SPACE}{PASSWORD}")
+    assert issuer.login("windows@example.com", PASSWORD).status_code == 200
+
+
 def command(issuer: IssuerProcess, *arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
     return issuer_command(
         *arguments,

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 from base64 import b64encode
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,11 @@ def test_optional_members_are_imported(database_url: str) -> None:
     assert (rows[1]["email_verified_at"], rows[1]["scope"], rows[1]["roles"]) == (None, "profile", [])
     events = execute(database_url, "SELECT kind, actor, user_id FROM audit_events")
     assert {tuple(event) for event in events} == {("account_imported", "operator", row["id"]) for row in rows}
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(database_url: str) -> None:
+    done = run(database_url, BOM_UTF8 + lines(account("ann@example.com"), account("bob@example.com")))
+    assert (done.returncode, done.stdout) == (0, "2  imported  0  0\n")
 
 
 def test_invalid_lines_are_reported_unquoted_and_the_rest_is_imported(database_url: str, tmp_path: Path) -> None:
