@@ -124,8 +124,8 @@ class OutageDetector:
         if not probe.done():
             self._drop_connection()
             probe.cancel()
-            with suppress(asyncio.CancelledError):
-                await probe
+            # Not `await probe`, whose CancelledError could also be that of this task.
+            await asyncio.wait({probe})
 
     async def _handle_outage(self, failure: str) -> None:
         self.outage = failure

@@ -151,3 +151,26 @@ async def test_a_detector_that_is_cancelled_when_an_outage_is_suspected_ends(ser
     running.cancel()
     await asyncio.wait({running}, timeout=1)
     assert running.cancelled()
+
+
+def test_a_detector_that_is_cancelled_while_it_ends_a_probe_ends() -> None:
+    class Stopping(Server):
+        running: asyncio.Task[None]
+
+        async def fetchval(self, statement: str) -> str:
+            try:
+                return await super().fetchval(statement)
+            except asyncio.CancelledError:
+                self.running.cancel()
+                raise
+
+    async def cancel() -> None:
+        server = Stopping()
+        server.is_up = False
+        detector = OutageDetector(server.connect, server.began, server.ended)
+        server.running = asyncio.create_task(detector.run())
+        detector.begin()
+        await asyncio.wait({server.running}, timeout=OUTAGE_TICKS * TICK_SECONDS + 1)
+        assert server.running.cancelled()
+
+    asyncio.run(cancel())
