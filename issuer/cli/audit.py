@@ -97,11 +97,15 @@ def _read_heads(path: Path) -> list[ChainHead]:
         CommandError: the file cannot be read or has another format.
     """
     try:
-        return [_head(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        heads = [_head(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise CommandError(f"{path}: invalid heads; pass the output of `audit heads`") from error
+    if not heads:
+        # An `audit heads` that failed leaves an empty file, which would hide that the end of a chain is missing.
+        raise CommandError(f"{path}: there are no heads in it; pass an earlier output of `audit heads`")
+    return heads
 
 
 def _head(line: str) -> ChainHead:

@@ -10,7 +10,7 @@ import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -41,6 +41,8 @@ class _Counts:
     imported: int = 0
     skipped: int = 0
     rejected: int = 0
+    checked: set[int] = field(default_factory=set)
+    """Hashes of the emails of a dry run, of which a real run finds the account."""
 
     def reject(self, number: int, reason: str) -> None:
         self.rejected += 1
@@ -109,7 +111,8 @@ async def _import_batch(
     """Import a batch in one transaction, so that a later failure does not undo it."""
     if dry_run:
         keys = {account.email.key for account in accounts.values()}
-        new = keys - await users.find_registered(keys)
+        new = {key for key in keys - await users.find_registered(keys) if hash(key) not in counts.checked}
+        counts.checked.update(map(hash, new))
     else:
         new = await users.import_accounts(accounts.values(), OPERATOR)
     for number, account in accounts.items():

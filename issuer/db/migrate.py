@@ -52,7 +52,9 @@ async def migrate(url: str) -> tuple[str, ...]:
         kind = describe_kind(type(error).__name__)
         raise CommandError(f"PostgreSQL cannot be used: {server.name}: {kind}") from error
     except DBAPIError as error:
-        raise CommandError(f"{server.name}: a revision failed: {error.orig}") from error
+        raise CommandError(
+            f"{server.name}: a revision failed and was undone: {error.orig}; remove the cause and run `migrate` again"
+        ) from error
     finally:
         await engine.dispose()
     return known if before is None else known[known.index(before) + 1 :]
@@ -71,9 +73,15 @@ async def _sole_migrator(url: DatabaseUrl) -> AsyncIterator[None]:
     """
     connection = await _connect(url)
     try:
-        async with asyncio.timeout(_LOCK_SECONDS):
-            while not await connection.fetchval(_TRY_LOCK):  # noqa: ASYNC110 - another process holds the lock
-                await asyncio.sleep(0.1)
+        try:
+            async with asyncio.timeout(_LOCK_SECONDS):
+                while not await connection.fetchval(_TRY_LOCK):  # noqa: ASYNC110 - another process holds the lock
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise CommandError(
+                f"{url.name}: another `migrate` has been running for {_LOCK_SECONDS:g} s; run this again when it has"
+                " ended"
+            ) from None
         yield
     finally:
         await connection.close(timeout=_CONNECT_SECONDS)

@@ -202,9 +202,12 @@ class KeyManager:
                     remove_temp_files(public_dir)
                 yield held
         except FileNotFoundError as error:
-            raise KeyStoreError(f"{self.path}: no keys found; run `keys generate`") from error
+            if private_dir.is_dir() and not public_dir.is_dir():
+                raise KeyStoreError(f"{public_dir} is missing; create or restore it") from error
+            raise KeyStoreError(_no_keys(self.path)) from error
         except OSError as error:
-            raise KeyStoreError(f"{self.path}: cannot be written ({error.strerror})") from error
+            place = error.filename or self.path
+            raise KeyStoreError(f"{place}: cannot be written ({error.strerror})") from error
 
     def _store_new(self, before: KeyRecords, remaining: KeyRecords) -> KeyRecords:
         """Create a key. Replace the records `before` by `remaining` and the new one, and return the result."""
@@ -226,9 +229,7 @@ class KeyManager:
         """Read the records and reject an empty set, which may be an unmounted directory."""
         records = self.read()
         if not records:
-            raise KeyStoreError(
-                f"{self.path}: no keys found; mount or restore the directory, or run `keys generate` for a first key"
-            )
+            raise KeyStoreError(_no_keys(self.path))
         return records
 
     def _store(self, before: KeyRecords, after: KeyRecords) -> tuple[KeyTransition, ...]:
@@ -243,3 +244,7 @@ class KeyManager:
     def _with_current(self, records: MacSecretRecords) -> MacSecretRecords:
         """Return the MAC secrets, with a new one if none is current."""
         return records if in_state(records, KeyState.CURRENT) else add_secret(records, new_secret(), self.now())
+
+
+def _no_keys(folder: Path) -> str:
+    return f"{folder}: no keys found; mount or restore the directory, or run `keys generate` for a first key"

@@ -56,7 +56,10 @@ def store_key_records(
     current = in_state(after, KeyState.CURRENT)
     if current is not None and current not in before:
         # Check it first: no issuer could load records whose current key does not open.
-        open_private(folder, current, passphrase)
+        try:
+            open_private(folder, current, passphrase)
+        except KeyStoreError as error:
+            raise KeyStoreError(f"{error}; or run `keys revoke {current.kid}` first, to use another key") from error
     if after != before:
         known = {key.kid for key in before}
         _publish(folder, (*before, *(key for key in after if key.kid not in known)))

@@ -66,8 +66,8 @@ def test_a_command_without_postgresql_names_host_port_and_database_only(
     monkeypatch.setenv("ISSUER_KEYS_DIR", str(tmp_path / "keys"))
     monkeypatch.setenv("ISSUER_ARGON2_MEMORY_MIB", "19")
     monkeypatch.chdir(tmp_path)
-    for name in ("accounts.jsonl", "heads.txt"):
-        Path(name).write_text("", encoding="utf-8")
+    Path("accounts.jsonl").write_text("", encoding="utf-8")
+    Path("heads.txt").write_text(f"1  1  {'0' * 64}\n", encoding="utf-8")
     with Path("password.txt").open("w+", encoding="utf-8") as standard_input:
         standard_input.write("seven quiet green rivers\n")
         standard_input.seek(0)

@@ -155,6 +155,13 @@ def test_a_dry_run_stores_nothing(database_url: str) -> None:
     assert execute(database_url, "SELECT count(*) FROM users")[0][0] == 1
 
 
+def test_a_dry_run_counts_as_the_import_does(database_url: str) -> None:
+    accounts = [account(f"user{number}@example.com") for number in range(501)]
+    repeated = lines(*accounts, accounts[0])
+    assert run(database_url, repeated, "--dry-run").stdout == "501  would be imported  1  0\n"
+    assert run(database_url, repeated).stdout == "501  imported  1  0\n"
+
+
 def test_a_missing_file_is_one_line(database_url: str, tmp_path: Path) -> None:
     missing = run(database_url, tmp_path / "nothing.jsonl")
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)

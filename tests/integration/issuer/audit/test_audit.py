@@ -118,8 +118,9 @@ def test_an_impossible_time_is_an_invalid_argument() -> None:
     assert (rejected.returncode, rejected.stderr.count("Traceback")) == (2, 0)
 
 
-def test_a_file_without_heads_is_one_line(copy: str, tmp_path: Path) -> None:
-    (tmp_path / "heads").write_text("hello\n")
+@pytest.mark.parametrize("content", ["hello\n", "", '{"chain": 1e999, "position": 1, "hash": "00"}\n'])
+def test_a_file_without_heads_is_one_line(copy: str, tmp_path: Path, content: str) -> None:
+    (tmp_path / "heads").write_text(content)
     rejected = issuer_command("audit", "verify", "--heads", str(tmp_path / "heads"), DATABASE_URL=copy)
     assert (rejected.returncode, rejected.stdout, rejected.stderr.count("\n")) == (1, "", 1)
 

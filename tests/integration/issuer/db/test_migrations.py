@@ -6,7 +6,12 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+import pytest
+
+from issuer.db import migrate as db_migrate
 from issuer.db.schema import revisions
+from issuer.db.url import parse_database_url
+from issuer.errors import CommandError
 from tests.support.issuer_process import issuer_command, running_issuer
 from tests.support.postgres import Postgres, execute
 from tests.support.processes import ROOT
@@ -38,6 +43,22 @@ def test_migrations_at_the_same_time_apply_each_revision_once(postgres: Postgres
         runs = list(pool.map(run_migrate, [url] * 4))
     assert [run.returncode for run in runs] == [0] * 4
     assert sum(run.stdout.startswith("applied") for run in runs) == 1
+
+
+@pytest.mark.anyio
+async def test_a_migration_that_does_not_end_is_named(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db_migrate, "_LOCK_SECONDS", 0.1)
+    async with db_migrate._sole_migrator(parse_database_url(database_url)):
+        with pytest.raises(CommandError, match="another `migrate` has been running"):
+            await db_migrate.migrate(database_url)
+
+
+def test_a_revision_that_fails_says_what_to_do(postgres: Postgres) -> None:
+    url = postgres.migrated_database()
+    execute(url, "DELETE FROM alembic_version")
+    failed = run_migrate(url)
+    assert failed.returncode == 1
+    assert failed.stderr.endswith("remove the cause and run `migrate` again\n")
 
 
 def test_a_newer_schema_is_left_alone_and_served(postgres: Postgres) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -108,6 +109,16 @@ def test_revoking_the_only_key_makes_another_at_once(keys: Path) -> None:
     assert published(keys) == pems(keys) == {signer(keys)}
 
 
+def test_a_leaked_key_whose_successor_is_lost_can_be_revoked_after_it(keys: Path) -> None:
+    leaked, next_key = signer(keys), generate_key(keys, NOW)
+    (keys / f"private/{next_key.kid}.pem").unlink()
+    with pytest.raises(KeyStoreError, match=f"or run `keys revoke {next_key.kid}` first"):
+        key_manager(keys, NOW).revoke(leaked)
+    for kid in (next_key.kid, leaked):
+        key_manager(keys, NOW).revoke(kid)
+    assert {leaked, next_key.kid}.isdisjoint(published(keys) | pems(keys))
+
+
 @pytest.mark.parametrize("which", [0, 2])
 def test_revoking_another_key_changes_nothing_else(keys: Path, which: int) -> None:
     whole_life(keys)
@@ -131,6 +142,12 @@ def test_without_keys_the_error_names_the_command_that_makes_one(
 ) -> None:
     with pytest.raises(KeyStoreError, match="run `keys generate`"):
         act(key_manager(tmp_path / "keys", NOW))
+
+
+def test_without_the_public_folder_the_error_names_it(keys: Path) -> None:
+    shutil.rmtree(keys / "public")
+    with pytest.raises(KeyStoreError, match="public is missing; create or restore it"):
+        key_manager(keys, NOW).rotate()
 
 
 # Ticks

@@ -192,7 +192,7 @@ def test_a_read_only_folder_is_named_in_the_error(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_the_folder_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("")
-    with pytest.raises(KeyStoreError, match="cannot be written"):
+    with pytest.raises(KeyStoreError, match="keys/private: cannot be written"):
         generate_key(tmp_path / "keys", NOW)
 
 
