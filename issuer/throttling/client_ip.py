@@ -28,7 +28,7 @@ def client_ip(peer: str | None, forwarded: Sequence[str], trusted_proxy_hops: in
         forwarded: every X-Forwarded-For field of the request, in order.
         trusted_proxy_hops: the number of trusted proxies in front; at 0 the fields are ignored.
     """
-    entries = ",".join(forwarded).split(",") if forwarded and trusted_proxy_hops else []
+    entries = ",".join(forwarded).split(",") if trusted_proxy_hops else []
     reported = entries[-trusted_proxy_hops].strip() if 0 < trusted_proxy_hops <= len(entries) else ""
     return (_parse(reported) if len(reported) <= _MAX_CHARACTERS else None) or _parse(peer or "")
 

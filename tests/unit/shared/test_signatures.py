@@ -148,6 +148,7 @@ LONG: Final = encode(b"\0" + decode(P256["x"]))
         ({**P256, "key_ops": "verify"}, None),
         ({**P256, "x": SHORT}, None),
         ({**P256, "x": LONG}, None),
+        ({**P256, "x": LONG, "y": encode(b"\0" + decode(P256["y"]))}, None),
         ({**P256, "x": P256["y"], "y": P256["x"]}, None),
         ({**P256, "y": encode(bytes(32))}, None),
         ({**P256, "x": encode(bytes(32)), "y": encode(bytes(32))}, None),

@@ -17,6 +17,7 @@ from issuer.keys.watcher import KeyWatcher
 from issuer.telemetry.metrics import Metrics
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.models import AccessTokenClaims, SignedAccessToken, TokenProfile, status_reference
+from shared.access_token import MAX_LIFETIME_SECONDS
 from shared.jwks import format_jwks, parse_jwks
 from tests.support.signing_keys import generate_key
 from tests.support.vector_keys import GOOD
@@ -106,9 +107,18 @@ def test_a_token_does_not_outlive_its_session(bench: Bench) -> None:
         assert (issued.expires_in, claims["exp"] - claims["iat"]) == (life, life)
 
 
+def test_a_token_with_the_longest_lifetime_reads_back(bench: Bench) -> None:
+    bench.tokens._profile = replace(bench.tokens._profile, lifetime_seconds=MAX_LIFETIME_SECONDS)
+    issued = bench.mint()
+    assert issued.expires_in == MAX_LIFETIME_SECONDS
+    assert bench.read(issued.token) == SUBJECT
+
+
 def test_a_token_over_the_budget_is_issued_and_logged(bench: Bench) -> None:
     claims = replace(CLAIMS, scope="s" * 700)
     with structlog.testing.capture_logs() as logs:
+        token = bench.tokens.mint(claims).token
+        bench.tokens._profile = replace(bench.tokens._profile, max_bytes=len(token))
         token = bench.tokens.mint(claims).token
         assert logs == []
         bench.tokens._profile = replace(bench.tokens._profile, max_bytes=len(token) - 1)
@@ -132,6 +142,8 @@ def test_a_client_token_names_no_session(bench: Bench) -> None:
     claims = parts(token)[1]
     assert (claims["sub"], claims["client_id"], claims["aud"]) == ("robot", "robot", "jobs")
     assert not {"sid", "auth_time", "roles", "status"} & set(claims)
+    read = bench.tokens.read_any_audience(token)
+    assert (read.subject, read.session_id, read.audience) == ("robot", None, "jobs")
 
 
 def test_an_issued_token_reads_back_as_its_claims(bench: Bench) -> None:
@@ -200,6 +212,7 @@ REJECTED = [
 
 def test_the_issuer_reads_the_accepted_token_of_the_vectors(issuer_of_the_vectors: AccessTokens) -> None:
     assert issuer_of_the_vectors.read(GOOD.token(VECTOR_TIME).decode()).subject
+    assert issuer_of_the_vectors.read(GOOD.token(VECTOR_TIME, nbf=VECTOR_TIME).decode()).subject
 
 
 @pytest.mark.parametrize("token", REJECTED)
