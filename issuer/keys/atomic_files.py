@@ -4,7 +4,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ def atomic_write(path: Path, content: bytes, mode: int) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             os.fchmod(file.fileno(), mode)
+            _give_to_owner(file.fileno(), path.parent)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
@@ -59,6 +60,7 @@ def exclusive_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
     """
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        _give_to_owner(descriptor, folder)
         yield _lock(descriptor, wait=wait)
     finally:
         os.close(descriptor)
@@ -70,6 +72,14 @@ def _lock(descriptor: int, *, wait: bool) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _give_to_owner(descriptor: int, folder: Path) -> None:
+    """Give a file that root has opened to the owner of its folder: the issuer could not read it otherwise."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        with suppress(OSError):  # without the capability
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _sync_folder(folder: Path) -> None:

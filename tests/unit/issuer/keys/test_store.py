@@ -183,6 +183,16 @@ def test_no_repr_shows_a_private_key(keys: Path) -> None:
     assert repr(key_set.signing) == f"SigningKey(kid='{key_set.signing.kid}')"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write files for another user")
+def test_files_that_root_writes_belong_to_the_owner_of_the_folder(keys: Path) -> None:
+    for folder in (keys / "private", keys / "public"):
+        os.chown(folder, 12345, 12346)
+    generate_key(keys, NOW)
+    key_manager(keys, NOW).rotate_mac_secret()
+    written = [keys / "public/jwks.json", *(keys / "private").glob("*.json"), keys / "private/.lock"]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in written} == {(12345, 12346)}
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_named_in_the_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
