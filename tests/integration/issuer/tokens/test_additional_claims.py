@@ -149,7 +149,7 @@ def test_claims_count_towards_the_size_of_a_token(issuer: IssuerProcess) -> None
 
 
 def test_a_reserved_name_stops_the_issuer_with_one_line(issuer: IssuerProcess) -> None:
-    for configured, fault in (("email:string", "email is a registered claim"), ("tenant", "must be pairs such as")):
+    for configured, fault in (("email:string", "email is reserved"), ("tenant", "must be pairs such as")):
         rejected = command(issuer, "users", "list", configured=configured)
         assert rejected.returncode == 2
         assert rejected.stderr.startswith(f"ISSUER_ADDITIONAL_CLAIMS: {fault}")
