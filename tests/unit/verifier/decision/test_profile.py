@@ -72,6 +72,11 @@ def test_a_token_of_the_other_issuer_may_begin_later_or_be_revoked() -> None:
     assert outcome(token, lists=StatusLists().with_lists(OWN.issuer, bits)) == "accepted"
 
 
+@pytest.mark.parametrize("claim", ["iss", "exp", "iat", "nbf", "auth_time", "status"])
+def test_claims_that_all_issuers_have_in_common_must_have_their_type(claim: str) -> None:
+    assert outcome(foreign({}, **{claim: ["now"]})) == "invalid_claims"
+
+
 def test_an_id_token_of_the_other_issuer_is_rejected_beside_ours() -> None:
     assert outcome(foreign(typ="ID")) == "not_access_token"
     assert outcome(foreign({"typ": "at+jwt"}, typ="ID")) == "not_access_token"
