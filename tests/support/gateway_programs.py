@@ -28,6 +28,8 @@ class Difference(StrEnum):
     REJECTS_UNNORMALISED_PATHS = (
         "dot segments and double slashes in a path are rejected with 400 instead of normalised"
     )
+    REJECTS_ENCODED_DOTS = "`%2e` and `%23` in a path are rejected with 400"
+    REJECTS_ENCODED_PERCENT_SIGNS = "`%25`, `%23` and `%3f` in a path are rejected with 400"
     IGNORES_CASE = "the policy of `/admin/` also applies to `/Admin/`"
     DISTINGUISHES_VERIFIER_FAILURES = "an unreachable verifier results in 502 and a slow one in 504, not 503"
     GENERATES_NO_REQUEST_ID = "no `X-Request-Id` is generated, and the client's is not sent to the verifier"
@@ -106,10 +108,12 @@ def _external(folder: Path) -> list[str]:
     return ["sh", "-c", f"exec {os.environ['GATEPASS_GATEWAY']}"]
 
 
-_CADDY_DIFFERENCES: Final = frozenset({Difference.REJECTS_UNNORMALISED_PATHS, Difference.IGNORES_CASE})
+_REJECTING: Final = frozenset({Difference.REJECTS_UNNORMALISED_PATHS, Difference.REJECTS_ENCODED_DOTS})
+_CADDY_DIFFERENCES: Final = _REJECTING | {Difference.IGNORES_CASE}
 _HAPROXY_DIFFERENCES: Final = _CADDY_DIFFERENCES | {Difference.REJECTS_CHUNKED_BODIES}
 _TRAEFIK_DIFFERENCES: Final = frozenset(
     {
+        Difference.REJECTS_ENCODED_PERCENT_SIGNS,
         Difference.IGNORES_CASE,
         Difference.DISTINGUISHES_VERIFIER_FAILURES,
         Difference.GENERATES_NO_REQUEST_ID,
@@ -117,10 +121,7 @@ _TRAEFIK_DIFFERENCES: Final = frozenset(
     }
 )
 _NGINX_DIFFERENCES: Final = frozenset({Difference.REJECTS_TWO_CREDENTIALS_ITSELF})
-_NGINX_SITE_DIFFERENCES: Final = _NGINX_DIFFERENCES | {
-    Difference.REJECTS_CLIENT_IDENTITY,
-    Difference.REJECTS_UNNORMALISED_PATHS,
-}
+_NGINX_SITE_DIFFERENCES: Final = _NGINX_DIFFERENCES | _REJECTING | {Difference.REJECTS_CLIENT_IDENTITY}
 
 
 def _with(command: Callable[[Path], list[str]], *options: str) -> Callable[[Path], list[str]]:

@@ -104,6 +104,19 @@ def test_an_ambiguous_path_is_rejected(gateway: Gateway, path: str) -> None:
     assert gateway.ask(path, token=gateway.token(scope="profile admin")).status == 400
 
 
+@pytest.mark.parametrize("encoded", ["%25", "%23", "%3F", "%2e"])
+def test_an_encoded_character_is_rejected_only_as_documented(gateway: Gateway, encoded: str) -> None:
+    rejected = {
+        Difference.REJECTS_ENCODED_DOTS: {"%2e", "%23"},
+        Difference.REJECTS_ENCODED_PERCENT_SIGNS: {"%25", "%23", "%3F"},
+    }
+    held = any(gateway.differs(difference) and encoded in those for difference, those in rejected.items())
+    response = gateway.ask(f"/x{encoded}y", token=gateway.token())
+    assert response.status == (400 if held else 200)
+    if not held:
+        assert unquote(response.application["path"]) == unquote(f"/x{encoded}y")
+
+
 @pytest.mark.parametrize("path", ["/Admin/", "/ADMIN", "/aDmin/users"])
 def test_case_sensitivity_of_paths_is_as_documented(gateway: Gateway, path: str) -> None:
     held = gateway.differs(Difference.IGNORES_CASE)
