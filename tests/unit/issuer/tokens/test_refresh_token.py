@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from issuer.errors import NoSigningKeyError
 from issuer.keys.mac_secrets import MacSecret
+from issuer.tokens import refresh_token
 from issuer.tokens.refresh_token import MAX_GENERATION, RefreshToken, RefreshTokens
 
 OLD, NEW = MacSecret("old", b"o" * 32), MacSecret("new", b"n" * 32)
@@ -69,6 +70,13 @@ def test_older_secrets_verify_and_the_first_signs() -> None:
 
 def test_a_counter_out_of_range_is_rejected() -> None:
     assert TOKENS.read(TOKENS.write(RefreshToken(UUID(int=1), MAX_GENERATION + 1))) is None
+
+
+def test_a_token_of_another_version_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as later_release:
+        later_release.setattr(refresh_token, "_VERSION", 2)
+        text = TOKENS.write(RefreshToken(UUID(int=1), 7))
+    assert TOKENS.read(text) is None
 
 
 def test_without_a_secret_nothing_is_signed_or_verified() -> None:
