@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 
 import asyncpg  # noqa: TID251 - a second party at the database
 import httpx
@@ -177,14 +178,17 @@ def test_killed_idle_connections_fail_no_request(outage: Outage) -> None:
         assert outage.me().status_code == 200
 
 
-def test_connections_killed_under_load_fail_single_requests_only(outage: Outage) -> None:
+def test_connections_killed_under_load_fail_requests_for_a_moment_only(outage: Outage) -> None:
     with asking(outage.me) as responses:
         for _ in range(10):
             kill_connections(outage)
+            assert outage.wait_until_served() < PROMPT_SECONDS
             time.sleep(0.05)
     statuses = [status for status, _ in responses]
     assert set(statuses) <= {200, 503}
-    assert statuses.count(503) <= 10 * 3
+    # On a busy machine the probe of the issuer finds no connection either, and every request of that moment gets 503.
+    moments = [status for status, _ in groupby(statuses) if status == 503]
+    assert len(moments) <= 10 * 3
     assert max(seconds for _, seconds in responses) < PROMPT_SECONDS
 
 
