@@ -32,7 +32,7 @@ from stack.settings import ROOT, StackSettings
 from stack.supervisor import Program, Supervisor
 from tests.chaos.links import Link, tcp, unix
 from tests.support.gateway_programs import PROGRAMS
-from tests.support.processes import free_port, without_settings
+from tests.support.processes import core_waits, free_port, without_settings
 
 RESTART_SECONDS: Final = 0.1
 """`RestartSec` of the systemd units."""
@@ -108,14 +108,11 @@ class Site:
 
         Threads that hash passwords are left out, because they have the lowest priority.
         """
-        found = {}
+        found: dict[int, float] = {}
         for part, (_, process) in self.supervisor._running.items():
             for pid in (process.pid, *_children(process.pid)):
                 # Envoy serves in a thread of its own, all others in the first.
-                pattern = "task/*/schedstat" if part in GATEWAYS else f"task/{pid}/schedstat"
-                for task in Path(f"/proc/{pid}").glob(pattern):
-                    with contextlib.suppress(OSError, IndexError):
-                        found[int(task.parent.name)] = int(task.read_text(encoding="ascii").split()[1]) / 1e9
+                found |= core_waits(pid, all_threads=part in GATEWAYS)
         return found
 
     def signal_all(self, part: str, number: signal.Signals) -> None:

@@ -71,7 +71,7 @@ def filled(expression: str) -> str:
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run promtool to its end."""
     command = [program("promtool", "prometheus"), *arguments]
-    return finished(command)
+    return finished(command, seconds=300)
 
 
 @dataclass(frozen=True)

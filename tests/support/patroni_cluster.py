@@ -20,7 +20,7 @@ import yaml
 
 from tests.support.plain_http import HTTP
 from tests.support.postgres import execute
-from tests.support.processes import ROOT, database_folder, finished, wait_until
+from tests.support.processes import ROOT, core_waits, database_folder, finished, wait_until
 from tests.support.programs import absent, program
 
 BIN: Final = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
@@ -142,6 +142,13 @@ class Machine:
         done = finished(["ip", "netns", "exec", self.namespace, *_AS_POSTGRES, *command], stdin=typed)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def core_waits(self) -> dict[int, float]:
+        """Return the seconds for which each thread of the machine has waited for a core."""
+        waits: dict[int, float] = {}
+        for pid in self._pids():
+            waits |= core_waits(pid, all_threads=True)
+        return waits
 
     def _others(self) -> list[str]:
         return [address for address in self.peers.values() if address != self.address]

@@ -157,6 +157,18 @@ def alive(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
     return [process for process in processes if process.is_running() and _status(process) != psutil.STATUS_ZOMBIE]
 
 
+def core_waits(pid: int, *, all_threads: bool = False) -> dict[int, float]:
+    """Return the seconds for which threads of a process were ready to run and waited for a core, by thread id.
+
+    Without `all_threads`, only those of the first one.
+    """
+    waits = {}
+    for task in Path(f"/proc/{pid}").glob("task/*/schedstat" if all_threads else f"task/{pid}/schedstat"):
+        with suppress(OSError, IndexError):
+            waits[int(task.parent.name)] = int(task.read_text(encoding="ascii").split()[1]) / 1e9
+    return waits
+
+
 def _status(process: psutil.Process) -> str:
     try:
         return str(process.status())

@@ -25,6 +25,8 @@ from tests.support.metric_history import (
 from tests.support.monitoring import rules
 from tests.support.plain_http import HTTP
 
+pytestmark = pytest.mark.timeout(600)  # promtool takes some seconds of a core, and minutes on a busy machine
+
 KEYS_REFRESHED: Final = "gatepass_verifier_jwks_refreshed_timestamp_seconds"
 LISTS_REFRESHED: Final = "gatepass_verifier_status_list_refreshed_timestamp_seconds"
 FAILED_FETCHES: Final = "gatepass_verifier_jwks_failures_total"

@@ -22,6 +22,8 @@ from tests.support.monitoring import (
 )
 from tests.support.processes import ROOT, wait_until
 
+pytestmark = pytest.mark.timeout(600)  # promtool takes some seconds of a core, and minutes on a busy machine
+
 ALERTS: Final = [rule for rule in rules() if "alert" in rule]
 QUERIES: Final = [target["expr"] for panel in panels() for target in panel["targets"]]
 LABELS: Final = ["instance", "job", "le", "alertname", "alertstate", "severity"]
