@@ -126,7 +126,7 @@ class AcknowledgedLoad:
         self.refreshing = [self.refresh(tokens) for tokens in self.refreshing]
         for tokens in self.logged_out:
             form = {**_REFRESH, "refresh_token": tokens["refresh_token"]}
-            assert HTTP.post(f"{self.urls[0]}/token", data=form, timeout=30).status_code == 400
+            assert HTTP.post(f"{self.urls[0]}/token", data=form).status_code == 400
         wait_until(lambda: all(map(self._is_rejected, self.logged_out)), "tokens of ended sessions are rejected")
 
     def _is_rejected(self, tokens: dict[str, Any]) -> bool:
@@ -160,7 +160,7 @@ class AcknowledgedLoad:
         urls = self.urls
         url = urls[next(self._turns) % len(urls)]
         try:
-            response = HTTP.post(f"{url}{path}", timeout=30, **request)
+            response = HTTP.post(f"{url}{path}", **request)
         except httpx.TransportError:
             self.without_response += 1
             return None

@@ -64,7 +64,7 @@ def faulty_issuer(issuer_url: str) -> Iterator[FaultyIssuer]:
                 self.respond(fault, ("Retry-After", str(RETRY_AFTER_SECONDS)))
                 return
             fields = {name: value for name in _PASSED_ON if (value := self.headers.get(name))}
-            response = HTTP.request(self.command, issuer_url + self.path, content=body, headers=fields, timeout=30)
+            response = HTTP.request(self.command, issuer_url + self.path, content=body, headers=fields)
             proxy.seen.append((self.path, LOST if fault == LOST else response.status_code))
             if fault != LOST:
                 returned = [(name, value) for name in _RETURNED if (value := response.headers.get(name))]

@@ -40,7 +40,7 @@ def notified_manager() -> Iterator[socket.socket]:
         pytest.MonkeyPatch.context() as patch,
     ):
         manager.bind(f"{folder}/notify")
-        manager.settimeout(10)
+        manager.settimeout(30)
         patch.setenv("NOTIFY_SOCKET", f"{folder}/notify")
         yield manager
 

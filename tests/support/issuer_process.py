@@ -64,21 +64,21 @@ class IssuerProcess(Service):
 
     def register(self, email: str, password: str = PASSWORD) -> httpx.Response:
         """POST /register."""
-        return HTTP.post(f"{self.url}/register", json={"email": email, "password": password}, timeout=30)
+        return HTTP.post(f"{self.url}/register", json={"email": email, "password": password})
 
     def login(self, email: str, password: str = PASSWORD) -> httpx.Response:
         """POST /login."""
-        return HTTP.post(f"{self.url}/login", json={"email": email, "password": password}, timeout=30)
+        return HTTP.post(f"{self.url}/login", json={"email": email, "password": password})
 
     def refresh(self, token: str, **form: str) -> httpx.Response:
         """POST /token with a refresh token."""
         form = {"grant_type": "refresh_token", "refresh_token": token} | form
-        return HTTP.post(f"{self.url}/token", data=form, timeout=30)
+        return HTTP.post(f"{self.url}/token", data=form)
 
     def request(self, method: str, path: str, access_token: str, **options: Any) -> httpx.Response:
         """Send a request with an access token."""
         headers = {"Authorization": f"Bearer {access_token}"}
-        return HTTP.request(method, self.url + path, headers=headers, timeout=30, **options)
+        return HTTP.request(method, self.url + path, headers=headers, **options)
 
     def session(self, email: str | None = None) -> dict[str, Any]:
         """Register, unless the email is registered, and log in; return the token response. The default email is

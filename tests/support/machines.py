@@ -42,8 +42,8 @@ class Machine:
         target = f"{url or self.issuer.url}{path}"
         if self.secret is None:
             proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": self.assertion()}
-            return HTTP.post(target, data=proof | form, timeout=30)
-        return HTTP.post(target, data=form, headers=basic(self.id, self.secret), timeout=30)
+            return HTTP.post(target, data=proof | form)
+        return HTTP.post(target, data=form, headers=basic(self.id, self.secret))
 
     def ask(self, **form: str) -> httpx.Response:
         """POST /token for client_credentials."""

@@ -4,17 +4,17 @@ from typing import Final
 
 import httpx
 
-HTTP: Final = httpx.Client(verify=False, limits=httpx.Limits(max_keepalive_connections=0))
+HTTP: Final = httpx.Client(verify=False, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
 """Faster than `httpx.get`, which reads the machine's certificates for each request (20 ms).
 
-Each request has its own connection, so that no test depends on another.
+Each request has its own connection, so that no test depends on another. A response may take long on a busy machine.
 """
 
 
 def get_status(url: str, **headers: str) -> int:
     """Return the status of a GET; 0 without a response."""
     try:
-        return HTTP.get(url, headers=headers).status_code
+        return HTTP.get(url, headers=headers, timeout=5).status_code
     except httpx.TransportError:
         return 0
 

@@ -207,7 +207,7 @@ def execute(url: str, statement: str, *arguments: object) -> list[asyncpg.Record
     """Run one statement on a new connection; return its rows."""
 
     async def run() -> list[asyncpg.Record]:
-        connection = await asyncpg.connect(url, timeout=10)
+        connection = await asyncpg.connect(url, timeout=30)
         try:
             return await connection.fetch(statement, *arguments)
         finally:

@@ -60,7 +60,6 @@ class Service:
         return wait_until(
             lambda: next((line for line in self.events(name) if members.items() <= line.items()), None),
             f"{name} {members} in the log",
-            seconds=10,
         )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -104,7 +103,7 @@ def failed_start(program: str, inherited: Sequence[tuple[str, Any]], environ: Ma
     """Return the one line that a program prints whose start fails with these inherited sockets."""
     with tempfile.TemporaryFile() as output:
         process = start_as_systemd([sys.executable, "-m", program, "serve"], inherited, environ, output)
-        assert process.wait(20) == 1
+        assert process.wait(60) == 1
         output.seek(0)
         (line,) = output.read().decode().splitlines()
         return line

@@ -67,8 +67,8 @@ class Site:
     def session(self) -> dict[str, Any]:
         """Register an account and log in; return the token response."""
         account = {"email": f"{secrets.token_hex(8)}@example.com", "password": PASSWORD}
-        assert HTTP.post(f"{self.issuer}/register", json=account, timeout=30).status_code in {201, 202}
-        response = HTTP.post(f"{self.issuer}/login", json=account, timeout=30)
+        assert HTTP.post(f"{self.issuer}/register", json=account).status_code in {201, 202}
+        response = HTTP.post(f"{self.issuer}/login", json=account)
         assert response.status_code == 200, response.text
         return cast("dict[str, Any]", response.json())
 
@@ -148,10 +148,10 @@ def test_users_log_in_and_out_at_the_gateway(site: Site) -> None:
     response = ask(site.gateway_port, "/hello", token=session["access_token"].encode())
     assert response.identity["X-Auth-Subject"] == claims_of(session["access_token"])["sub"]
     form = {"grant_type": "refresh_token", "refresh_token": session["refresh_token"]}
-    refreshed = HTTP.post(f"{site.issuer}/token", data=form, timeout=30).json()["access_token"]
+    refreshed = HTTP.post(f"{site.issuer}/token", data=form).json()["access_token"]
     assert site.status(refreshed) == 200
     credentials = {"Authorization": f"Bearer {refreshed}"}
-    assert HTTP.post(f"{site.issuer}/logout", headers=credentials, timeout=30).status_code == 204
+    assert HTTP.post(f"{site.issuer}/logout", headers=credentials).status_code == 204
     wait_until(lambda: site.status(refreshed) == 401, "the session is revoked at the gateway", _SECONDS)
 
 

@@ -43,4 +43,4 @@ def test_an_issuer_is_ready_when_a_first_key_appears(database_url: str, tmp_path
 
 def test_a_next_key_is_published_without_a_restart(issuer: IssuerProcess) -> None:
     made = generate_key(issuer.keys_dir, datetime.now(UTC))
-    wait_until(lambda: made.kid in HTTP.get(f"{issuer.url}/.well-known/jwks.json").text, "it happens", 10)
+    wait_until(lambda: made.kid in HTTP.get(f"{issuer.url}/.well-known/jwks.json").text, "it happens")

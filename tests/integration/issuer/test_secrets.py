@@ -46,7 +46,7 @@ class Journey:
 
     def ask(self, method: str, path: str, route: str = "", **request: Any) -> httpx.Response:
         """Send a request; the secrets of its response are added to those that are searched for."""
-        response = HTTP.request(method, self.issuer.url + path, timeout=30, **request)
+        response = HTTP.request(method, self.issuer.url + path, **request)
         self.asked.add((method, route or path))
         if response.is_error:
             self.errors.append(f"{response.headers} {response.text}")

@@ -48,7 +48,7 @@ def issuer_with(postgres: Postgres, variables: dict[str, str]) -> Iterator[Issue
 
 def login(issuer: IssuerProcess, password: str = PASSWORD, **headers: str) -> httpx.Response:
     body = {"email": "traced@example.com", "password": password}
-    return HTTP.post(f"{issuer.url}/login?canary=in-a-query", json=body, headers=headers, timeout=30)
+    return HTTP.post(f"{issuer.url}/login?canary=in-a-query", json=body, headers=headers)
 
 
 def whole_trace(receiver: Receiver, trace_id: str) -> dict[str, list[Received]]:

@@ -43,7 +43,7 @@ class MailingIssuer:
     def ask(self, method: str, path: str, bearer: str | None = None, /, **body: str) -> httpx.Response:
         """Send a request with a JSON body, and a bearer token if one is given."""
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-        return HTTP.request(method, self.issuer.url + path, json=body, headers=headers, timeout=30)
+        return HTTP.request(method, self.issuer.url + path, json=body, headers=headers)
 
     def login(self, email: str, password: str = PASSWORD) -> str:
         """Log in; return the access token."""

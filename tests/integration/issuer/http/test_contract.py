@@ -27,7 +27,7 @@ Ask = Callable[[IssuerProcess], httpx.Response]
 
 
 def request(method: str, path: str, **options: Any) -> Ask:
-    return lambda issuer: HTTP.request(method, issuer.url + path, timeout=30, **options)
+    return lambda issuer: HTTP.request(method, issuer.url + path, **options)
 
 
 get, post, delete = (partial(request, method) for method in ("GET", "POST", "DELETE"))

@@ -84,7 +84,7 @@ def nothing_is_stored(issuer: IssuerProcess) -> Iterator[None]:
 
 
 def post(issuer: IssuerProcess, path: str, body: bytes, content_type: str = JSON) -> httpx.Response:
-    response = HTTP.post(f"{issuer.url}{path}", content=body, headers={"Content-Type": content_type}, timeout=30)
+    response = HTTP.post(f"{issuer.url}{path}", content=body, headers={"Content-Type": content_type})
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["status"] == response.status_code
     assert CANARY not in response.text

@@ -45,7 +45,7 @@ def test_a_lost_key_directory_stops_only_rotation(served: IssuerProcess, tmp_pat
     shutil.copytree(keys, backup)
     assert readiness(served) == (200, "ok", "ok")
     move_away(keys)
-    wait_until(lambda: served.metric(USABLE) == 0, "the loss noticed", 10)
+    wait_until(lambda: served.metric(USABLE) == 0, "the loss noticed")
     assert readiness(served) == (200, "ok", "failing")
     assert served.login(EMAIL).status_code == 200
     assert kid_of(served.refresh(before["refresh_token"]).json()["access_token"]) == kid_of(before["access_token"])
@@ -54,7 +54,7 @@ def test_a_lost_key_directory_stops_only_rotation(served: IssuerProcess, tmp_pat
     shutil.rmtree(keys, ignore_errors=True)
     shutil.rmtree(keys.with_name("away"), ignore_errors=True)
     shutil.copytree(backup, keys)
-    wait_until(lambda: served.metric(USABLE) == 1, "the key directory is used again", 10)
+    wait_until(lambda: served.metric(USABLE) == 1, "the key directory is used again")
     assert readiness(served) == (200, "ok", "ok")
     assert published(served) == [kid_of(served.login(EMAIL).json()["access_token"])]
 
@@ -64,7 +64,7 @@ def test_an_issuer_restarted_without_keys_issues_no_token(database_url: str, tmp
     with running_issuer(database_url) as first:
         first.register(EMAIL)
         move_away(first.keys_dir)
-        wait_until(lambda: first.metric(USABLE) == 0, "the loss noticed", 10)
+        wait_until(lambda: first.metric(USABLE) == 0, "the loss noticed")
         assert first.login(EMAIL).status_code == 200
     with running_issuer(database_url, keys, ready=503) as second:
         assert readiness(second) == (503, "failing", "failing")

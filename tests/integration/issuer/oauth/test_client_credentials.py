@@ -35,7 +35,7 @@ def keyed(issuer: IssuerProcess) -> Machine:
 
 
 def send(issuer: IssuerProcess, form: Any, **request: Any) -> httpx.Response:
-    return HTTP.post(f"{issuer.url}/token", data=form, timeout=30, **request)
+    return HTTP.post(f"{issuer.url}/token", data=form, **request)
 
 
 def assert_error(response: httpx.Response, code: str, status: int = 400) -> None:
@@ -202,7 +202,7 @@ def test_rfc6749_2_3_1_id_and_secret_are_form_encoded(issuer: IssuerProcess) -> 
 
 def prove(machine: Machine, assertion: str, url: str | None = None, **form: str) -> httpx.Response:
     proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
-    return HTTP.post(f"{url or machine.issuer.url}/token", data=FORM | proof | form, timeout=30)
+    return HTTP.post(f"{url or machine.issuer.url}/token", data=FORM | proof | form)
 
 
 def test_rfc7523_3_7_of_forty_uses_at_once_one_succeeds(keyed: Machine, second: IssuerProcess) -> None:

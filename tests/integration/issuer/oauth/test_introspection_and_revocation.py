@@ -29,7 +29,7 @@ def resource(issuer: IssuerProcess) -> Machine:
 def revoke(issuer: IssuerProcess, token: str, **form: str) -> httpx.Response:
     """Revoke a token as the first-party client."""
     data = {"token": token, "client_id": "first-party"} | form
-    return HTTP.post(f"{issuer.url}/revoke", data=data, timeout=30)
+    return HTTP.post(f"{issuer.url}/revoke", data=data)
 
 
 def introspect(client: Machine, token: str, **form: str) -> Any:

@@ -50,7 +50,7 @@ def machine(issuer: IssuerProcess) -> Machine:
 def log_in(issuer: IssuerProcess, email: str, account_scope: str = "read write admin", **body: Any) -> httpx.Response:
     if issuer.register(email).status_code == 201:
         execute(issuer.database_url, "UPDATE users SET scope = $2 WHERE email_key = $1", email, account_scope)
-    return HTTP.post(f"{issuer.url}/login", json={"email": email, "password": PASSWORD} | body, timeout=30)
+    return HTTP.post(f"{issuer.url}/login", json={"email": email, "password": PASSWORD} | body)
 
 
 def contents(tokens: dict[str, Any]) -> tuple[str, str, str]:
@@ -224,7 +224,7 @@ def test_rfc7009_a_public_client_revokes_its_own_sessions(issuer: IssuerProcess,
     tokens = log_in(issuer, "leaving@example.com", client_id=shop).json()
 
     def revoke(**form: str) -> tuple[int, str]:
-        response = HTTP.post(f"{issuer.url}/revoke", data=form, timeout=30)
+        response = HTTP.post(f"{issuer.url}/revoke", data=form)
         return response.status_code, response.text and response.json()["error"]
 
     assert revoke(token=tokens["refresh_token"]) == (401, "invalid_client")

@@ -49,12 +49,12 @@ def email(issuer: IssuerProcess) -> str:
 
 def log_in(issuer: IssuerProcess, email: str, headers: Json | None = None, **members: Any) -> httpx.Response:
     body = {"email": email, "password": PASSWORD, "cookies": True} | members
-    return HTTP.post(f"{issuer.url}/login", json=body, headers=PAGE if headers is None else headers, timeout=30)
+    return HTTP.post(f"{issuer.url}/login", json=body, headers=PAGE if headers is None else headers)
 
 
 def send(issuer: IssuerProcess, path: str, cookies: str, headers: Json = PAGE, **form: str) -> httpx.Response:
     fields = headers | ({"Cookie": cookies} if cookies else {})
-    return HTTP.post(issuer.url + path, data=form or None, headers=fields, timeout=30)
+    return HTTP.post(issuer.url + path, data=form or None, headers=fields)
 
 
 def refresh(issuer: IssuerProcess, token: str, **form: str) -> httpx.Response:
@@ -164,7 +164,7 @@ def test_cookies_may_come_in_several_fields(issuer: IssuerProcess, email: str) -
     """HTTP/2 may split them (RFC 9113 §8.2.3), and a proxy may forward them so."""
     access_token, refresh_token = values(log_in(issuer, email))
     fields = [*PAGE.items(), ("Cookie", "theme=dark"), ("Cookie", f"{REFRESH}={refresh_token}")]
-    assert HTTP.post(f"{issuer.url}/logout", headers=fields, timeout=30).status_code == 204
+    assert HTTP.post(f"{issuer.url}/logout", headers=fields).status_code == 204
     assert not is_live(issuer, access_token)
 
 
@@ -172,7 +172,7 @@ def test_cookies_may_come_in_several_fields(issuer: IssuerProcess, email: str) -
 def test_a_logout_with_an_invalid_cookie_clears_it(issuer: IssuerProcess, token: bytes) -> None:
     fields = [(name.encode(), value.encode()) for name, value in PAGE.items()]
     cookie = (b"Cookie", REFRESH.encode() + b"=" + token)
-    response = HTTP.post(f"{issuer.url}/logout", headers=[*fields, cookie], timeout=30)
+    response = HTTP.post(f"{issuer.url}/logout", headers=[*fields, cookie])
     assert (response.status_code, response.json()["type"]) == (401, "urn:gatepass:problem:invalid-token")
     assert {cookie["max-age"] for cookie in set_cookies(response).values()} == {"0"}
 

@@ -19,7 +19,7 @@ INVALID_GRANT = (400, {"error": "invalid_grant"})
 
 
 def token(issuer: IssuerProcess, **form: str) -> httpx.Response:
-    return HTTP.post(f"{issuer.url}/token", data=form, timeout=30)
+    return HTTP.post(f"{issuer.url}/token", data=form)
 
 
 def status_and_body(response: httpx.Response) -> tuple[int, dict[str, Any]]:

@@ -51,7 +51,7 @@ def account(issuer: IssuerProcess, email: str) -> str:
 
 
 def log_in(issuer: IssuerProcess, email: str, **body: str) -> dict[str, Any]:
-    response = HTTP.post(f"{issuer.url}/login", json={"email": email, "password": PASSWORD} | body, timeout=30)
+    response = HTTP.post(f"{issuer.url}/login", json={"email": email, "password": PASSWORD} | body)
     assert response.status_code == 200, response.text
     tokens: dict[str, Any] = response.json()
     return tokens

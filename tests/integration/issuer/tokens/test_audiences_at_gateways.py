@@ -39,7 +39,7 @@ class Site:
 
     def log_in(self, **body: Any) -> dict[str, Any]:
         credentials = {"email": EMAIL, "password": PASSWORD, "client_id": "browser"}
-        response = HTTP.post(f"{self.issuer.url}/login", json=credentials | body, timeout=30)
+        response = HTTP.post(f"{self.issuer.url}/login", json=credentials | body)
         assert response.status_code == 200, response.text
         tokens: dict[str, Any] = response.json()
         return tokens
