@@ -26,7 +26,7 @@ from tests.support.programs import absent, program
 BIN: Final = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
 _CONFIG: Final = ROOT / "deploy/patroni/patroni.yml"
 _PACKAGES: Final = {"patroni": "patroni", "etcd": "etcd-server", "ip": "iproute2", "setpriv": "util-linux"}
-_SECONDS: Final = 60.0
+_SECONDS: Final = 120.0
 _AS_POSTGRES: Final = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--inh-caps=-all")
 
 
