@@ -128,16 +128,18 @@ async def test_a_document_that_is_stopped_while_a_refresh_is_requested_stops(ste
     assert len(source.asked) == asked
 
 
-async def test_an_inherited_value_is_valid_no_longer_than_before() -> None:
+@pytest.mark.parametrize("longer_valid", ["previous", "document"])
+async def test_an_inherited_value_is_valid_no_longer_than_in_either_document(longer_valid: str) -> None:
     previous = Expiring(Versions(b"%f" % (now() + 15)), options(), "issuer")
-    previous.start()
-    await asyncio.sleep(20)
-    previous.stop()
-    assert previous.current() is None
-
     document = Expiring(Versions(b"0"), options(), "issuer")
-    document.never_expires = True
+    (previous if longer_valid == "previous" else document).never_expires = True
+    previous.start()
+    await asyncio.sleep(5)
+    previous.stop()
+
     document.inherit(previous)
+    assert document.current() == previous.value is not None
+    await asyncio.sleep(11)
     assert document.current() is None
 
 
