@@ -6,6 +6,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,19 @@ async def test_a_request_during_an_attempt_is_kept_for_the_next() -> None:
     source.responding.set()
     await asyncio.sleep(1)
     assert len(source.asked) == 2
+    document.stop()
+
+
+async def test_requests_that_find_nothing_new_cause_one_attempt_per_interval() -> None:
+    source = Versions(b"%f" % (now() + 1000))
+    schedule = replace(SCHEDULE, interval=300, request_interval=10)
+    document = Expiring(source, replace(options(), schedule=schedule), "issuer")
+    document.start()
+    await asyncio.sleep(5)
+    for _ in range(48):
+        document.request_refresh()
+        await asyncio.sleep(1)
+    assert len(source.asked) == 1 + 5
     document.stop()
 
 
