@@ -1,6 +1,8 @@
 """`python -m verifier [serve|check-config|explain|discover]`: parses the command line, and dispatches."""
 
 import argparse
+import contextlib
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -49,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("token", type=Path, nargs="?", help="a file that holds the token; standard input by default")
     command.add_argument("--policy", default="default", help="the policy to check against")
-    command.add_argument("--now", type=float, help="seconds since the epoch; the current time by default")
+    command.add_argument("--now", type=_seconds, help="seconds since the epoch; the current time by default")
     command = subparsers.add_parser(
         "discover",
         help="read an issuer's metadata and print its tables for the policy file",
@@ -70,6 +72,14 @@ def _add(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, example: str = ""
 ) -> argparse.ArgumentParser:
     return commands.add_parser(name, help=summary, **help_with_example(summary, example))
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        # Every comparison with NaN is false, so no token would be expired.
+        if math.isfinite(seconds := float(text)):
+            return seconds
+    raise argparse.ArgumentTypeError("must be seconds since the epoch, such as 1800000000")
 
 
 if __name__ == "__main__":

@@ -163,6 +163,13 @@ def test_explain_can_use_another_policy_and_time(folder: VerifierFolder) -> None
     assert nowhere.stderr == "no policy nowhere: there are admin, default\n"
 
 
+@pytest.mark.parametrize("now", ["nan", "inf", "today"])
+def test_explain_rejects_what_is_not_a_time(folder: VerifierFolder, now: str) -> None:
+    done = verifier_command("explain", "--now", now, stdin=folder.forge.token(time()), **_settings(folder))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--now: must be seconds since the epoch, such as 1800000000" in done.stderr
+
+
 @pytest.mark.parametrize("token", [b"", b"\0", b"\xff" * 100, b"a.b.c", b"x" * 10_000, b"Bearer x"])
 def test_explain_rejects_malformed_input(folder: VerifierFolder, token: bytes) -> None:
     done = verifier_command("explain", stdin=token, **_settings(folder))
