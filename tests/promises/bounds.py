@@ -174,7 +174,7 @@ HELD: Final = (
     Held(
         "A link of a mail is valid for (password reset; verification is a day)",
         "60 minutes",
-        f"{_ISSUER}/accounts/test_recovery_rules.py::test_a_one_time_token_expires",
+        f"{_ISSUER}/accounts/test_recovery_rules.py::test_a_one_time_token_expires_to_the_second",
     ),
     Held(
         "Mail that any client can request for an email: the first wait, doubling, and the longest",
