@@ -63,7 +63,7 @@ _IN_WORDS: Final[Mapping[str, str]] = {
     "UndefinedTableError": "run `migrate` first",
     "gaierror": "the host name cannot be resolved",
 }
-"""What the types of exceptions mean for an operator. Messages of PostgreSQL are not shown: they quote rows."""
+"""Explanations for operators, by type of exception. PostgreSQL's own messages are not shown: they quote rows."""
 
 
 def describe_kind(kind: str) -> str:

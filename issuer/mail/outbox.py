@@ -34,7 +34,7 @@ _CLAIM: Final = timedelta(minutes=5)
 """Longer than any attempt (`smtp_client.ATTEMPT_SECONDS`), so that no other issuer sends the same mail meanwhile."""
 
 _STOP_SECONDS: Final = 5.0
-"""How long a process that stops waits for mail that is being sent."""
+"""Maximum wait for mail that is being sent when the process stops."""
 
 _FIRST_RETRY: Final = timedelta(seconds=5)
 _LONGEST_RETRY: Final = timedelta(hours=1)

@@ -1,7 +1,7 @@
-"""An SMTP client whose attempt to send a mail has an end. smtplib limits only the wait for each byte.
+"""An SMTP client with a time limit for the whole attempt to send a mail. smtplib limits only the wait for each byte.
 
-A server that sends a byte a second, or continuation lines without end, would otherwise keep its thread for ever, and
-another issuer would send the same mail meanwhile.
+Without the limit, a server that sends one byte a second, or endless continuation lines, would block a thread
+indefinitely. Another issuer would then send the same mail again.
 """
 
 import io
@@ -28,7 +28,7 @@ _MAX_REPLY_BYTES: Final = 256 * 1024
 
 
 class _Replies(io.RawIOBase):
-    """The bytes that a mail server sends, until the end of the attempt."""
+    """The replies of a mail server, read until the time limit of the attempt."""
 
     def __init__(self, client: "SmtpClient") -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class _Replies(io.RawIOBase):
 
 
 class SmtpClient(smtplib.SMTP):
-    """A client that reads replies until the end of the attempt, which begins with its connection."""
+    """A client whose time limit starts when it connects."""
 
     timeout: float
     sock: socket.socket

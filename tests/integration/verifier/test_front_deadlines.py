@@ -18,6 +18,14 @@ async def it() -> AsyncIterator[ListeningServer]:
         yield server
 
 
+async def assert_closed_after(seconds: int, it: ListeningServer) -> None:
+    """Let the seconds and one more pass; the connection must be closed after the last."""
+    await it.tick(seconds)
+    assert it.server.connections
+    await it.tick(1)
+    assert not it.server.connections
+
+
 async def test_an_incomplete_head_gets_408_after_10_seconds(it: ListeningServer) -> None:
     await it.send(b"GET /ver")
     await it.tick(REQUEST_SECONDS)
@@ -87,18 +95,12 @@ async def test_an_incomplete_body_closes_the_connection_after_10_seconds(it: Lis
 async def test_a_client_that_does_not_close_is_disconnected(it: ListeningServer) -> None:
     await it.send(request("/verify", it.token, "Connection: close"))
     assert (await it.response()).closes
-    await it.tick(LINGER_SECONDS)
-    assert it.server.connections
-    await it.tick(1)
-    assert not it.server.connections
+    await assert_closed_after(LINGER_SECONDS, it)
 
 
 async def test_a_client_that_does_not_read_is_disconnected_after_10_seconds(it: ListeningServer) -> None:
     await it.fill()
-    await it.tick(REQUEST_SECONDS)
-    assert it.server.connections
-    await it.tick(1)
-    assert not it.server.connections
+    await assert_closed_after(REQUEST_SECONDS, it)
 
 
 @pytest.mark.parametrize("then", ["waits", "half-closes"])
@@ -109,10 +111,7 @@ async def test_a_few_unread_responses_do_not_keep_a_connection(it: ListeningServ
     if then == "half-closes":
         it.writer.write_eof()
         await asyncio.sleep(0.02)
-    await it.tick(REQUEST_SECONDS)
-    assert it.server.connections
-    await it.tick(1)
-    assert not it.server.connections
+    await assert_closed_after(REQUEST_SECONDS, it)
 
 
 async def test_the_time_to_read_responses_starts_again_when_the_client_reads(it: ListeningServer) -> None:
@@ -122,10 +121,7 @@ async def test_the_time_to_read_responses_starts_again_when_the_client_reads(it:
     await it.tick(REQUEST_SECONDS)
     # As the transport does when the client has read most responses.
     connection.resume_writing()
-    await it.tick(REQUEST_SECONDS)
-    assert it.server.connections
-    await it.tick(1)
-    assert not it.server.connections
+    await assert_closed_after(REQUEST_SECONDS, it)
 
 
 async def test_a_client_that_reads_again_is_served_again(it: ListeningServer) -> None:

@@ -18,7 +18,7 @@ from tests.support.issuer_process import issuer_command
 from tests.support.postgres import LOCK_AUDIT_TRAIL, wait_until_blocked
 from tests.support.processes import free_port, wait_until
 from tests.support.recovery_bench import PASSWORD, SELF, RecoveryBench, bench, recovery_bench, token_in
-from tests.support.smtp import smtp_server
+from tests.support.smtp import Mailbox, smtp_server
 
 __all__ = ["bench"]
 pytestmark = pytest.mark.anyio
@@ -43,6 +43,16 @@ def mails(bench: RecoveryBench, template: Template, outcome: str) -> float | Non
 
 def mail_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("mail")]
+
+
+async def stop_while_sending(bench: RecoveryBench, mailbox: Mailbox) -> None:
+    """Stop the outbox when the mail server has received a mail and not accepted it yet."""
+    await ask_for_reset(bench)
+    running = asyncio.create_task(bench.outbox.run())
+    assert await asyncio.to_thread(mailbox.received.wait, 10)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
 
 
 def smtp_to(port: int) -> MailTransport:
@@ -94,12 +104,7 @@ async def test_a_process_that_stops_waits_for_the_mail_that_it_sends(database_ur
     with smtp_server(free_port()) as mailbox:
         mailbox.accepts_after = 0.5
         async with recovery_bench(database_url, smtp_to(mailbox.port)) as bench:
-            await ask_for_reset(bench)
-            running = asyncio.create_task(bench.outbox.run())
-            assert await asyncio.to_thread(mailbox.received.wait, 10)
-            running.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await running
+            await stop_while_sending(bench, mailbox)
             assert await waiting(bench) == [], "or the next process would send it again"
         assert len(mailbox.envelopes) == 1
 
@@ -112,12 +117,7 @@ async def test_a_process_that_stops_does_not_wait_for_a_mail_server_that_hangs(
         mailbox.accepts_after = 15.0
         transport = smtp_to(mailbox.port)
         async with recovery_bench(database_url, transport) as bench:
-            await ask_for_reset(bench)
-            running = asyncio.create_task(bench.outbox.run())
-            assert await asyncio.to_thread(mailbox.received.wait, 10)
-            running.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await running
+            await stop_while_sending(bench, mailbox)
             await asyncio.to_thread(wait_until, lambda: not mail_threads(), "no thread sends mail any more", 5)
             assert await waiting(bench) == ["reset_password"]
 

@@ -180,7 +180,7 @@ async def test_parallel_correct_logins_are_not_limited(issuer: LoginBench) -> No
         ("rejected", "UPDATE users SET disabled_at = now()"),
         ("rejected", "UPDATE users SET password_disabled_at = now()"),
         ("rejected", "UPDATE users SET password_hash = 'not a hash at all, alas'"),
-        ("rejected", "UPDATE users SET email_key = 'somebody.else@example.com'"),
+        ("rejected", "UPDATE users SET email_key = 'another.user@example.com'"),
         ("accepted", f"UPDATE users SET password_hash = '{FOREIGN_HASH}'"),
         ("rejected", f"UPDATE users SET password_hash = '{FOREIGN_HASH}', disabled_at = now()"),
     ],
